@@ -1,0 +1,12 @@
+"""minimapnet: variance-reduced masked language modelling, from scratch, on NumPy or CuPy.
+
+Source: Chen 2020, Variance-reduced Language Pretraining via a Mask Proposal Network, arXiv 2008.05333.
+"""
+
+from minimapnet.backend import use
+from minimapnet.errors import InputError
+from minimapnet.model.bert import Bert
+from minimapnet.model.config import BertConfig
+from minimapnet.model.gradients import gradients, token_losses
+
+__all__ = ["Bert", "BertConfig", "InputError", "gradients", "token_losses", "use"]

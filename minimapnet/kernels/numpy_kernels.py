@@ -1,0 +1,280 @@
+"""The hot primitives in NumPy: blocks of rows that stay in the cache, worked on in place.
+
+One pass over an array that lies in memory costs as much as several over a block that lies in the cache, so each kernel
+takes a block through all of its steps before it turns to the next. Row sums are products with a vector of ones: BLAS
+adds up rows several times faster than `sum` does.
+
+The contract, kept by every library's file: arrays are contiguous in their last axis and of one floating dtype; a
+backward accepts one saved array (first axis 1) for many upstream gradients (first axis R), and leaves all of them as
+they are unless its docstring says that it works in place.
+"""
+
+import math
+
+import numpy as np
+from scipy import sparse, special
+
+from minimapnet.kernels import pool
+
+BLOCK = 1 << 15  # elements of a block: 128 KiB of float32, so that three of them share a core's second-level cache
+
+# erf(x / sqrt 2) = tanh(x P(x^2)) defines a smooth function P. These are the coefficients of its least-error polynomial
+# (`python benchmarks/fit_gelu.py` prints them): Phi is within 1e-7, as near as float32 gets. The first two terms, refitted,
+# are the "tanh GELU". SciPy's own erf costs 14 ns a value, this 2: it serves float64, where the checks are made.
+ERF_AS_TANH = (
+    0.7978849414599096,
+    0.036333084576402705,
+    -3.259497877315827e-05,
+    -5.5306192161013944e-05,
+    3.96474409662655e-06,
+    -1.322633110991235e-07,
+    1.7561698669557576e-09,
+)
+ERF_AS_TANH_LIMIT = 30.0  # of x^2: beyond it Phi is 0 or 1 in float32, and P is held at its value there
+TANH_GELU = (math.sqrt(2 / math.pi), 0.044715 * math.sqrt(2 / math.pi))
+
+
+def _row_blocks(rows: int, width: int):
+    step = max(1, BLOCK // max(width, 1))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def gelu_forward(x, form: str):
+    """Give (y, slope): y = x Phi(x) and slope = dy/dx, both of x's shape. `form` is "erf" (exact) or "tanh".
+
+    The slope is made here, where Phi is at hand, so that each of the many backwards after it is one product.
+    Source: Hendrycks and Gimpel 2016, arXiv 1606.08415.
+    """
+    y, slope = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
+    flat_x, flat_y, flat_slope = np.ascontiguousarray(x).reshape(-1), y.reshape(-1), slope.reshape(-1)
+    block = {"erf": _gelu_erf_block, "tanh": _gelu_tanh_block}[form]
+    if form == "erf" and x.dtype == np.float64:
+        block = _gelu_erf_block_float64
+    for part in _row_blocks(flat_x.size, 1):
+        block(flat_x[part], flat_y[part], flat_slope[part])
+    return y, slope
+
+
+def _gelu_erf_block(x, y, slope):
+    square = x * x
+    np.minimum(square, ERF_AS_TANH_LIMIT, out=y)
+    phi = y * ERF_AS_TANH[-1]
+    for coefficient in ERF_AS_TANH[-2:0:-1]:
+        phi += coefficient
+        phi *= y
+    phi += ERF_AS_TANH[0]
+    phi *= x
+    np.tanh(phi, out=phi)
+    phi += 1.0
+    phi *= 0.5  # Phi(x), the normal distribution function
+    np.multiply(x, phi, out=y)
+    square *= -0.5
+    np.exp(square, out=square)
+    np.multiply(x, square, out=slope)
+    slope *= 1 / math.sqrt(2 * math.pi)  # x times the normal density
+    slope += phi
+
+
+def _gelu_erf_block_float64(x, y, slope):
+    phi = 0.5 * (1.0 + special.erf(x * math.sqrt(0.5)))
+    np.multiply(x, phi, out=y)
+    np.multiply(x, np.exp(-0.5 * x * x), out=slope)
+    slope *= 1 / math.sqrt(2 * math.pi)
+    slope += phi
+
+
+def _gelu_tanh_block(x, y, slope):
+    linear, cubic = TANH_GELU
+    square = x * x
+    phi = square * cubic
+    phi += linear
+    phi *= x
+    np.tanh(phi, out=phi)
+    phi += 1.0
+    phi *= 0.5  # what stands for Phi(x)
+    np.multiply(x, phi, out=y)
+    square *= 6 * cubic  # d phi / dx = 2 phi (1 - phi) (linear + 3 cubic x^2)
+    square += 2 * linear
+    np.subtract(1.0, phi, out=slope)
+    slope *= y
+    slope *= square
+    slope += phi
+
+
+def layernorm_forward(x, weight, bias, eps: float):
+    """Give (y, xhat, rstd) for x (..., C): xhat = (x - mean) * rstd by rows, y = xhat * weight + bias, rstd (..., 1).
+
+    Source: Ba, Kiros and Hinton 2016, arXiv 1607.06450.
+    """
+    width = x.shape[-1]
+    y, xhat = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
+    rstd = np.empty((*x.shape[:-1], 1), x.dtype)
+    rows_x, rows_y, rows_xhat, rows_rstd = (a.reshape(-1, a.shape[-1]) for a in (x, y, xhat, rstd))
+    mean_of = np.full((width, 1), 1 / width, x.dtype)
+    for rows in _row_blocks(len(rows_x), width):
+        centred, out = rows_xhat[rows], rows_y[rows]
+        np.subtract(rows_x[rows], rows_x[rows] @ mean_of, out=centred)
+        np.multiply(centred, centred, out=out)
+        spread = out @ mean_of
+        spread += eps
+        np.sqrt(spread, out=spread)
+        np.divide(1.0, spread, out=rows_rstd[rows])
+        centred *= rows_rstd[rows]
+        np.multiply(centred, weight, out=out)
+        out += bias
+    return y, xhat, rstd
+
+
+def layernorm_backward(dy, xhat, rstd, weight):
+    """Give dx for dy (R, ..., C), with xhat and rstd as the forward gave them, their first axis R or 1.
+
+    With dxhat = dy * weight: dx = rstd * (dxhat - mean(dxhat) - xhat * mean(dxhat * xhat)), the means over C.
+    """
+    width = dy.shape[-1]
+    dx = np.empty(dy.shape, dy.dtype)
+    mean_of = np.full((width, 1), 1 / width, dy.dtype)
+    for d, saved, scale, out in _paired_blocks(dy, xhat, rstd, dx):
+        np.multiply(d, weight, out=out)
+        product = out * saved
+        out -= out @ mean_of
+        np.multiply(saved, product @ mean_of, out=product)
+        out -= product
+        out *= scale
+    return dx
+
+
+def _paired_blocks(dy, xhat, rstd, dx):
+    """Walk over blocks of rows of dy beside the same rows of what was saved, which may serve many dy."""
+    width = dy.shape[-1]
+    if len(xhat) == len(dy):
+        arrays = [tuple(a.reshape(-1, a.shape[-1]) for a in (dy, xhat, rstd, dx))]
+    else:
+        saved = tuple(a.reshape(-1, a.shape[-1]) for a in (xhat, rstd))
+        arrays = [(d.reshape(-1, width), *saved, out.reshape(-1, width)) for d, out in zip(dy, dx, strict=True)]
+    for some in arrays:
+        for rows in _row_blocks(len(some[0]), width):
+            yield tuple(a[rows] for a in some)
+
+
+def softmax_forward(scores, scale: float, bias=None):
+    """Turn scores (B, H, T, T) in place into softmax(scale * scores + bias) over the last axis; bias (B, 1, 1, T)."""
+    width = scores.shape[-1]
+    ones = np.ones((width, 1), scores.dtype)
+    for sentence, per_sentence in enumerate(scores):  # (H, T, T)
+        flat = per_sentence.reshape(-1, width)
+        for rows in _row_blocks(len(flat), width):
+            block = flat[rows]
+            block *= scale
+            if bias is not None:
+                block += bias[sentence, 0]
+            block -= block.max(axis=-1, keepdims=True)
+            np.exp(block, out=block)
+            block /= block @ ones
+
+
+def softmax_backward(dprobs, probs, scale: float):
+    """Turn dprobs (R, H, T, T) in place into dscores = scale * probs * (dprobs - sum(dprobs * probs)); probs (R or 1, ...).
+
+    The sum runs over the last axis.
+    """
+    width = dprobs.shape[-1]
+    ones = np.ones((width, 1), dprobs.dtype)
+    for number, d in enumerate(dprobs):
+        saved = probs[number if len(probs) == len(dprobs) else 0].reshape(-1, width)
+        flat = d.reshape(-1, width)
+        for rows in _row_blocks(len(flat), width):
+            block, p = flat[rows], saved[rows]
+            block -= (block * p) @ ones
+            block *= p
+            block *= scale
+
+
+def softmax_cross_entropy(logits, targets):
+    """Give the losses -log softmax(logits)[target] (N,) and turn logits (N, V) in place into softmax(logits) - onehot.
+
+    That is the gradient of each row's loss with respect to its logits. `targets` (N,) are integers in [0, V).
+    """
+    count, width = logits.shape
+    losses = np.empty(count, logits.dtype)
+    ones = np.ones(width, logits.dtype)
+    for rows in _row_blocks(count, width):
+        block, target = logits[rows], targets[rows]
+        block -= block.max(axis=-1, keepdims=True)
+        here = np.arange(len(block)), target
+        at_target = block[here]
+        np.exp(block, out=block)
+        total = block @ ones
+        losses[rows] = np.log(total) - at_target
+        block /= total[:, None]
+        block[here] -= 1.0
+    return losses
+
+
+def embedding_gradient(ids, d, out):
+    """Add to out (V, C) at each row ids[n] the row d[n], in the order of n: d (N, C), ids (N,) in [0, V).
+
+    It is a product with the sparse matrix (V, N) of one-hot columns: SciPy adds rows ten times faster than `np.add.at`.
+    """
+    rows = None
+    if len(out) > len(ids):  # touch only the rows that occur
+        rows, ids = np.unique(ids, return_inverse=True)
+    height = len(out) if rows is None else len(rows)
+    onehot = sparse.csc_matrix((np.ones(len(ids), d.dtype), ids, np.arange(len(ids) + 1)), shape=(height, len(ids)))
+    out[slice(None) if rows is None else rows] += onehot @ d
+
+
+def adamw_step(params, grads, mean, square, step: int, decayed: int, *, lr, betas, eps, weight_decay):
+    """Update the flat buffers params, mean and square in place from grads; the first `decayed` values are decayed.
+
+    `step` counts from 1. Source: Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2, as PyTorch's AdamW computes it.
+    """
+    beta1, beta2 = betas
+    correction1, correction2 = 1 - beta1**step, math.sqrt(1 - beta2**step)
+
+    def update(part):
+        p, g, m, v = params[part], grads[part], mean[part], square[part]
+        if part.start < decayed:
+            p[: decayed - part.start] *= 1 - lr * weight_decay
+        work = g * (1 - beta1)
+        m *= beta1
+        m += work
+        np.multiply(g, g, out=work)
+        work *= 1 - beta2
+        v *= beta2
+        v += work
+        np.sqrt(v, out=work)
+        work /= correction2
+        work += eps
+        np.divide(m, work, out=work)
+        work *= lr / correction1
+        p -= work
+
+    def update_blocks(share):
+        for start in range(share.start, share.stop, BLOCK):
+            update(slice(start, min(start + BLOCK, share.stop)))
+
+    shares = pool.split(params.size, pool.threads() if params.size > 4 * BLOCK else 1)
+    pool.run([lambda share=share: update_blocks(share) for share in shares])
+
+
+CHUNK_TOKENS = 512  # of a part of the batch that one thread takes through the whole model while it stays in the cache
+
+
+def split_batch(sentences: int, tokens: int) -> list[slice]:
+    """Cut a batch of `sentences` of `tokens` each into the parts that `run` works on side by side."""
+    workers = pool.threads()
+    rounds = -(-sentences * tokens // (CHUNK_TOKENS * workers))
+    return pool.split(sentences, workers * rounds)
+
+
+def workers(tasks: int) -> int:
+    """Give how many of `tasks` tasks `run` has under way at once: task i is done by worker i modulo this number."""
+    return max(1, min(pool.threads(), tasks))
+
+
+def split_rows(rows: int) -> list[slice]:
+    """Cut a table of `rows` rows into the parts that `run` works on side by side."""
+    return pool.split(rows, max(pool.threads(), rows // 2048))
+
+
+run = pool.run

@@ -1,0 +1,78 @@
+"""Multi-head self-attention, forward and backward.
+
+Source: Vaswani et al. 2017, arXiv 1706.03762, section 3.2; bidirectional, as in BERT.
+
+Axis letters: B sentences (or R replicas of one), T tokens, C channels, H heads, D channels a head, C = H * D.
+"""
+
+import math
+
+from minimapnet import backend
+
+
+def attention_forward(qkv, heads, bias=None, keep=None):
+    """Let every token gather the values of the tokens it attends to.
+
+    qkv (B, T, 3C) holds queries, keys and values side by side; bias (B, 1, 1, T) is added to the scores, hugely negative
+    at padding; keep (B, H, T, T) is dropout's mask on the probabilities, or None. Gives out (B, T, C) and the cache.
+    """
+    xp = backend.xp
+    B, T, C = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+    scale = 1 / math.sqrt(C // heads)
+
+    # 1. split the heads: views, nothing is copied
+    q, k, v = _heads(qkv, heads)  # (B, H, T, D) each
+
+    # 2. how well does query t match key s
+    probs = xp.matmul(q, k.swapaxes(2, 3))  # (B, H, T, T)
+
+    # 3. probabilities over the keys
+    backend.kernels.softmax_forward(probs, scale, bias)  # (B, H, T, T), in place
+
+    # 4. dropout
+    dropped = probs if keep is None else probs * keep  # (B, H, T, T)
+
+    # 5. the mean of the values under them
+    mixed = dropped @ v  # (B, H, T, D)
+
+    # 6. the heads side by side again
+    out = mixed.swapaxes(1, 2).reshape(B, T, C)  # (B, T, C)
+    return out, (qkv, probs, heads, scale, keep)
+
+
+def attention_backward(dout, cache):
+    """The mirror of the above: dout (R, T, C) -> dqkv (R, T, 3C), where the cache holds R sentences or one."""
+    xp = backend.xp
+    qkv, probs, heads, scale, keep = cache
+    R, T, C = dout.shape
+    q, k, v = _heads(qkv, heads)  # (B, H, T, D) each
+    dqkv = xp.empty((R, T, 3 * C), dout.dtype)
+    dq, dk, dv = _heads(dqkv, heads)  # (R, H, T, D) each, views to be filled
+
+    # 6. out = mixed.swapaxes(1, 2).reshape(B, T, C)
+    dmixed = dout.reshape(R, T, heads, -1).swapaxes(1, 2)  # (R, H, T, D)
+
+    # 5. mixed = dropped @ v
+    dropped = probs if keep is None else probs * keep
+    ddropped = xp.matmul(dmixed, v.swapaxes(2, 3))  # (R, H, T, T)
+    dv[...] = xp.matmul(dropped.swapaxes(2, 3), dmixed)  # (R, H, T, D)
+
+    # 4. dropped = probs * keep
+    dscores = ddropped if keep is None else ddropped * keep  # (R, H, T, T)
+
+    # 3. probs = softmax(scale * scores + bias)
+    backend.kernels.softmax_backward(dscores, probs, scale)  # (R, H, T, T), in place: nobody else holds it
+
+    # 2. scores = q @ k.swapaxes(2, 3)
+    dq[...] = xp.matmul(dscores, k)  # (R, H, T, D)
+    dk[...] = xp.matmul(dscores.swapaxes(2, 3), q)  # (R, H, T, D)
+
+    # 1. q, k, v = heads of qkv: the views have filled dqkv
+    return dqkv
+
+
+def _heads(qkv, heads):
+    """View (B, T, 3C) as queries, keys and values (B, H, T, D)."""
+    B, T, width = qkv.shape
+    parts = qkv.reshape(B, T, 3, heads, width // (3 * heads))  # (B, T, 3, H, D)
+    return tuple(parts[:, :, i].swapaxes(1, 2) for i in range(3))

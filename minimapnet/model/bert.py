@@ -1,0 +1,247 @@
+"""BERT as published: its forward pass, and the backward pass as the forward's mirror.
+
+Source: Devlin et al. 2018, arXiv 1810.04805: post-LayerNorm, learned positions, token types, and a masked-language-model
+head with a transform, a decoder tied to the word embedding and an output bias. `parameters.py` has the table of parameters.
+
+Axis letters: B sentences, T tokens, C channels, F feed-forward, V vocabulary, N masked tokens of the batch taken together.
+"""
+
+from minimapnet import backend
+from minimapnet.errors import InputError
+from minimapnet.model import layers, masked_batch, parameters
+from minimapnet.model.attention import attention_backward, attention_forward
+from minimapnet.model.config import BertConfig
+
+
+class Bert:
+    """A BERT: its `config`, and its `params` {name: array}, views of the one buffer `flat`.
+
+    It lies on the device that was in use when it was made; `to_device` moves it to the one in use now.
+    """
+
+    def __init__(self, config: BertConfig, seed: int = 0):
+        """Make a model whose parameters are drawn from `seed`, the same on every backend."""
+        self.config = config
+        self.flat = parameters.empty_flat(self.shapes, config.dtype)
+        self.params = parameters.flat_views(self.flat, self.shapes)
+        parameters.initialise(self.params, config, seed)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter by name."""
+        return parameters.parameter_shapes(self.config)
+
+    @property
+    def decoder_name(self) -> str:
+        """The name of the parameter that is the decoder's weight."""
+        return "word_embedding" if self.config.tie_word_embeddings else "head.decoder.weight"
+
+    def to_device(self) -> "Bert":
+        """Move the parameters to the device in use now; give the model itself."""
+        self.flat = backend.to_device(self.flat if isinstance(self.flat, backend.xp.ndarray) else backend.to_host(self.flat))
+        self.params = parameters.flat_views(self.flat, self.shapes)
+        return self
+
+    def encode(self, ids, attention_mask=None, token_type_ids=None):
+        """Give the last layer's output for ids (B, T) -> (B, T, C), on the device in use.
+
+        Raises InputError for ids out of range and sentences longer than the model.
+        """
+        everything = masked_batch.sentences(self.config, ids, attention_mask, token_type_ids)
+        B, T = everything.inputs.shape
+        out = backend.xp.empty((B, T, self.config.hidden_size), self.config.dtype)
+
+        def encode_part(where):
+            out[where] = self.encoder_forward(everything.part(where))[0]
+
+        parts = backend.kernels.split_batch(B, T)
+        backend.kernels.run([lambda where=where: encode_part(where) for where in parts])
+        return out
+
+    def logits(self, ids, attention_mask=None, token_type_ids=None):
+        """Give the logits of every token's place, for ids (B, T) as they stand -> (B, T, V), on the device in use.
+
+        Raises InputError as `encode` does, and for a model that came without a masked-language-model head.
+        """
+        self._need_head()
+        hidden = self.encode(ids, attention_mask, token_type_ids)  # (B, T, C)
+        B, T, C = hidden.shape
+        logits, _ = self.head_forward(hidden.reshape(B * T, C))  # (B*T, V)
+        return logits.reshape(B, T, -1)
+
+    def forward(self, batch: masked_batch.MaskedBatch, dropout=None):
+        """Give the loss of every masked token (N,) and the cache of the backward."""
+        self._need_head()
+
+        # 1. through the layers, the last of them at the masked places alone
+        hidden, encoder_cache = self.encoder_forward(batch.sentences, batch.rows, dropout)  # (N, C)
+
+        # 2. scores over the vocabulary
+        logits, head_cache = self.head_forward(hidden)  # (N, V)
+
+        # 3. the price of each guess
+        losses, loss_cache = layers.cross_entropy_forward(logits, batch.targets)  # (N,)
+        return losses, (encoder_cache, head_cache, loss_cache)
+
+    def backward(self, dlosses, cache, reader) -> None:
+        """The mirror of `forward`: dlosses (N,); what becomes of the parameters' gradients is up to `reader`."""
+        encoder_cache, head_cache, loss_cache = cache
+
+        # 3. losses = cross_entropy(logits, targets)
+        dlogits = layers.cross_entropy_backward(dlosses, loss_cache)  # (N, V)
+
+        # 2. logits = head(hidden)
+        dhidden = self.head_backward(dlogits, head_cache, reader)  # (N, C)
+
+        # 1. hidden = encoder(sentences)
+        self.encoder_backward(dhidden, encoder_cache, reader)
+
+    def head_forward(self, hidden):
+        """hidden (N, C) -> logits (N, V): transform, GELU, LayerNorm, decoder."""
+        p = self.params
+        x, transform_cache = self._linear("head.transform", hidden)  # (N, C)
+        x, gelu_cache = layers.gelu_forward(x, self.config.gelu)  # (N, C)
+        x, norm_cache = self._norm("head.norm", x)  # (N, C)
+        logits, decoder_cache = layers.decoder_forward(x, p[self.decoder_name], p["head.decoder.bias"])  # (N, V)
+        return logits, (transform_cache, gelu_cache, norm_cache, decoder_cache)
+
+    def head_backward(self, dlogits, cache, reader):
+        """The mirror of `head_forward`: dlogits (N, V) -> dhidden (N, C)."""
+        transform_cache, gelu_cache, norm_cache, decoder_cache = cache
+        dx = layers.decoder_backward(dlogits, decoder_cache, reader)  # (N, C)
+        dx = layers.layernorm_backward(dx, norm_cache, "head.norm", reader)  # (N, C)
+        dx = layers.gelu_backward(dx, gelu_cache)  # (N, C)
+        return layers.linear_backward(dx, transform_cache, "head.transform", reader)  # (N, C)
+
+    def encoder_forward(self, sentences: masked_batch.Sentences, rows=None, dropout=None):
+        """Sentences -> the last layer's output (B, T, C), or (N, C) where `rows` (N,) names the places in B*T wanted."""
+        last = self.config.num_hidden_layers - 1
+        x, embedding_cache = self.embedding_forward(sentences, dropout)  # (B, T, C)
+        caches = []
+        for i in range(last + 1):
+            x, cache = self.layer_forward(i, x, sentences, rows if i == last else None, dropout)
+            caches.append(cache)
+        return x, (embedding_cache, caches)
+
+    def encoder_backward(self, dx, cache, reader) -> None:
+        """The mirror of `encoder_forward`."""
+        embedding_cache, caches = cache
+        for i in reversed(range(len(caches))):
+            dx = self.layer_backward(i, dx, caches[i], reader)  # (B, T, C)
+        self.embedding_backward(dx, embedding_cache, reader)
+
+    def embedding_forward(self, sentences, dropout=None):
+        """What stands where, and in which sentence of the two: inputs (B, T) -> x (B, T, C)."""
+        p, (B, T) = self.params, sentences.inputs.shape
+        places = backend.xp.broadcast_to(backend.xp.arange(T), (B, T))
+        x, words_cache = layers.embedding_forward(sentences.inputs, p["word_embedding"])  # (B, T, C)
+        position, places_cache = layers.embedding_forward(places, p["position_embedding"])  # (B, T, C)
+        kind, types_cache = layers.embedding_forward(sentences.types, p["type_embedding"])  # (B, T, C)
+        x += position
+        x += kind
+        x, norm_cache = self._norm("embedding_norm", x)  # (B, T, C)
+        x, keep = layers.dropout_forward(x, self._keep_hidden(dropout, "embedding", sentences))  # (B, T, C)
+        return x, (words_cache, places_cache, types_cache, norm_cache, keep)
+
+    def embedding_backward(self, dx, cache, reader) -> None:
+        """The mirror of `embedding_forward`."""
+        words_cache, places_cache, types_cache, norm_cache, keep = cache
+        dx = layers.dropout_backward(dx, keep)  # (B, T, C)
+        dx = layers.layernorm_backward(dx, norm_cache, "embedding_norm", reader)  # (B, T, C)
+        layers.embedding_backward(dx, types_cache, "type_embedding", reader)
+        layers.embedding_backward(dx, places_cache, "position_embedding", reader)
+        layers.embedding_backward(dx, words_cache, "word_embedding", reader)
+
+    def layer_forward(self, i, x, sentences, rows=None, dropout=None):
+        """Layer i: x (B, T, C) -> (B, T, C), or (N, C) where only the places `rows` (N,) are wanted.
+
+        The loss looks at the masked places alone, so above the last layer's attention no other place need be computed:
+        attention is the last thing that mixes places.
+        """
+        B, T, C = x.shape
+
+        # 1. gather from the other tokens
+        qkv, qkv_cache = self._linear(f"layer{i}.qkv", x)  # (B, T, 3C)
+        keep = self._keep_attention(dropout, i, sentences)
+        mixed, attention_cache = attention_forward(qkv, self.config.num_attention_heads, sentences.bias, keep)  # (B, T, C)
+
+        # 2. from here on only the places that are wanted
+        keep_attention, keep_feed = (self._keep_hidden(dropout, f"layer{i}/{n}", sentences) for n in ("attention", "feed"))
+        if rows is not None:
+            x, mixed = x.reshape(B * T, C)[rows], mixed.reshape(B * T, C)[rows]  # (N, C)
+            keep_attention, keep_feed = (k if k is None else k.reshape(B * T, C)[rows] for k in (keep_attention, keep_feed))
+
+        # 3. back to the stream
+        y, out_cache = self._linear(f"layer{i}.attention_out", mixed)
+        y, keep_attention = layers.dropout_forward(y, keep_attention)
+        y += x
+        x, attention_norm_cache = self._norm(f"layer{i}.attention_norm", y)
+
+        # 4. each token by itself
+        y, in_cache = self._linear(f"layer{i}.feed_in", x)  # (B, T, F)
+        y, gelu_cache = layers.gelu_forward(y, self.config.gelu)  # (B, T, F)
+        y, feed_cache = self._linear(f"layer{i}.feed_out", y)  # (B, T, C)
+
+        # 5. back to the stream
+        y, keep_feed = layers.dropout_forward(y, keep_feed)
+        y += x
+        x, feed_norm_cache = self._norm(f"layer{i}.feed_norm", y)
+
+        attention = (qkv_cache, attention_cache, out_cache, keep_attention, attention_norm_cache)
+        feed = (in_cache, gelu_cache, feed_cache, keep_feed, feed_norm_cache)
+        return x, (attention, feed, rows, (B, T, C))
+
+    def layer_backward(self, i, dx, cache, reader):
+        """The mirror of `layer_forward`: dx (B, T, C), or (N, C) -> (B, T, C)."""
+        attention, feed, rows, (B, T, C) = cache
+        qkv_cache, attention_cache, out_cache, keep_attention, attention_norm_cache = attention
+        in_cache, gelu_cache, feed_cache, keep_feed, feed_norm_cache = feed
+
+        # 5. x = norm(dropout(y) + x)
+        dx = layers.layernorm_backward(dx, feed_norm_cache, f"layer{i}.feed_norm", reader)
+        dy = layers.dropout_backward(dx, keep_feed)
+
+        # 4. y = feed_out(gelu(feed_in(x)))
+        dy = layers.linear_backward(dy, feed_cache, f"layer{i}.feed_out", reader)  # (B, T, F)
+        dy = layers.gelu_backward(dy, gelu_cache)  # (B, T, F)
+        dx = dx + layers.linear_backward(dy, in_cache, f"layer{i}.feed_in", reader)  # (B, T, C)
+
+        # 3. x = norm(dropout(attention_out(mixed)) + x)
+        dx = layers.layernorm_backward(dx, attention_norm_cache, f"layer{i}.attention_norm", reader)
+        dy = layers.dropout_backward(dx, keep_attention)
+        dmixed = layers.linear_backward(dy, out_cache, f"layer{i}.attention_out", reader)
+
+        # 2. x, mixed = x[rows], mixed[rows]
+        if rows is not None:
+            dx, dmixed = (_scatter(d, rows, (B, T, C)) for d in (dx, dmixed))  # (B, T, C)
+
+        # 1. mixed = attention(qkv(x))
+        dqkv = attention_backward(dmixed, attention_cache)  # (B, T, 3C)
+        return dx + layers.linear_backward(dqkv, qkv_cache, f"layer{i}.qkv", reader)  # (B, T, C)
+
+    def _linear(self, name, x):
+        return layers.linear_forward(x, self.params[f"{name}.weight"], self.params[f"{name}.bias"])
+
+    def _norm(self, name, x):
+        weight, bias = self.params[f"{name}.weight"], self.params[f"{name}.bias"]
+        return layers.layernorm_forward(x, weight, bias, self.config.layer_norm_eps)
+
+    def _keep_hidden(self, dropout, place, sentences):
+        shape = (sentences.inputs.shape[1], self.config.hidden_size)  # (T, C)
+        return dropout and dropout.keep(place, dropout.hidden, sentences.where, shape)
+
+    def _keep_attention(self, dropout, i, sentences):
+        T = sentences.inputs.shape[1]
+        shape = (self.config.num_attention_heads, T, T)  # (H, T, T)
+        return dropout and dropout.keep(f"layer{i}/probs", dropout.attention, sentences.where, shape)
+
+    def _need_head(self):
+        if not self.config.mlm_head:
+            raise InputError("this model has no masked-language-model head: its weights came from an encoder alone")
+
+
+def _scatter(d, rows, shape):
+    """Put d (N, C) at the places `rows`, all different, of zeros of `shape` (B, T, C)."""
+    out = backend.xp.zeros(shape, d.dtype)
+    out.reshape(-1, shape[-1])[rows] = d
+    return out
