@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 
 from threadpoolctl import ThreadpoolController
 
@@ -65,4 +66,4 @@ def split(size: int, parts: int) -> list[slice]:
     """Cut range(size) into `parts` slices of almost equal length, none of them empty."""
     parts = max(1, min(parts, size))
     edges = [size * part // parts for part in range(parts + 1)]
-    return [slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+    return [slice(start, stop) for start, stop in pairwise(edges)]

@@ -72,7 +72,8 @@ def sentences(config, ids, attention_mask=None, token_type_ids=None) -> Sentence
         )
     types = numpy.zeros_like(ids)
     if token_type_ids is not None:
-        types = _same_shape(backend.check_ids(token_type_ids, config.type_vocab_size, "token type ids"), ids, "token_type_ids")
+        types = backend.check_ids(token_type_ids, config.type_vocab_size, "token type ids")
+        types = _same_shape(types, ids, "token_type_ids")
     bias = None
     if attention_mask is not None:
         mask = _same_shape(backend.to_host(attention_mask), ids, "attention_mask")
