@@ -155,69 +155,96 @@ class Bert:
     def layer_forward(self, i, x, sentences, rows=None, dropout=None):
         """Layer i: x (B, T, C) -> (B, T, C), or (N, C) where only the places `rows` (N,) are wanted.
 
-        The loss looks at the masked places alone, so above the last layer's attention no other place need be computed:
-        attention is the last thing that mixes places.
+        The loss looks at the masked places alone, and attention is the last thing that mixes places: above the last layer's
+        attention no other place need be computed.
         """
         B, T, C = x.shape
+        keeps = [self._keep_hidden(dropout, f"layer{i}/{name}", sentences) for name in ("attention", "feed")]
 
         # 1. gather from the other tokens
-        qkv, qkv_cache = self._linear(f"layer{i}.qkv", x)  # (B, T, 3C)
-        keep = self._keep_attention(dropout, i, sentences)
-        mixed, attention_cache = attention_forward(qkv, self.config.num_attention_heads, sentences.bias, keep)  # (B, T, C)
+        mixed, mixing_cache = self.mixing_forward(i, x, sentences, dropout)  # (B, T, C)
 
         # 2. from here on only the places that are wanted
-        keep_attention, keep_feed = (self._keep_hidden(dropout, f"layer{i}/{n}", sentences) for n in ("attention", "feed"))
         if rows is not None:
             x, mixed = x.reshape(B * T, C)[rows], mixed.reshape(B * T, C)[rows]  # (N, C)
-            keep_attention, keep_feed = (k if k is None else k.reshape(B * T, C)[rows] for k in (keep_attention, keep_feed))
+            keeps = [keep if keep is None else keep.reshape(B * T, C)[rows] for keep in keeps]  # (N, C)
 
-        # 3. back to the stream
-        y, out_cache = self._linear(f"layer{i}.attention_out", mixed)
-        y, keep_attention = layers.dropout_forward(y, keep_attention)
-        y += x
-        x, attention_norm_cache = self._norm(f"layer{i}.attention_norm", y)
-
-        # 4. each token by itself
-        y, in_cache = self._linear(f"layer{i}.feed_in", x)  # (B, T, F)
-        y, gelu_cache = layers.gelu_forward(y, self.config.gelu)  # (B, T, F)
-        y, feed_cache = self._linear(f"layer{i}.feed_out", y)  # (B, T, C)
-
-        # 5. back to the stream
-        y, keep_feed = layers.dropout_forward(y, keep_feed)
-        y += x
-        x, feed_norm_cache = self._norm(f"layer{i}.feed_norm", y)
-
-        attention = (qkv_cache, attention_cache, out_cache, keep_attention, attention_norm_cache)
-        feed = (in_cache, gelu_cache, feed_cache, keep_feed, feed_norm_cache)
-        return x, (attention, feed, rows, (B, T, C))
+        # 3. each token by itself
+        x, tokenwise_cache = self.tokenwise_forward(i, x, mixed, keeps)
+        return x, (mixing_cache, tokenwise_cache, rows, (B, T, C))
 
     def layer_backward(self, i, dx, cache, reader):
         """The mirror of `layer_forward`: dx (B, T, C), or (N, C) -> (B, T, C)."""
-        attention, feed, rows, (B, T, C) = cache
-        qkv_cache, attention_cache, out_cache, keep_attention, attention_norm_cache = attention
-        in_cache, gelu_cache, feed_cache, keep_feed, feed_norm_cache = feed
+        mixing_cache, tokenwise_cache, rows, shape = cache
 
-        # 5. x = norm(dropout(y) + x)
-        dx = layers.layernorm_backward(dx, feed_norm_cache, f"layer{i}.feed_norm", reader)
-        dy = layers.dropout_backward(dx, keep_feed)
-
-        # 4. y = feed_out(gelu(feed_in(x)))
-        dy = layers.linear_backward(dy, feed_cache, f"layer{i}.feed_out", reader)  # (B, T, F)
-        dy = layers.gelu_backward(dy, gelu_cache)  # (B, T, F)
-        dx = dx + layers.linear_backward(dy, in_cache, f"layer{i}.feed_in", reader)  # (B, T, C)
-
-        # 3. x = norm(dropout(attention_out(mixed)) + x)
-        dx = layers.layernorm_backward(dx, attention_norm_cache, f"layer{i}.attention_norm", reader)
-        dy = layers.dropout_backward(dx, keep_attention)
-        dmixed = layers.linear_backward(dy, out_cache, f"layer{i}.attention_out", reader)
+        # 3. x = tokenwise(x, mixed)
+        dx, dmixed = self.tokenwise_backward(i, dx, tokenwise_cache, reader)
 
         # 2. x, mixed = x[rows], mixed[rows]
         if rows is not None:
-            dx, dmixed = (_scatter(d, rows, (B, T, C)) for d in (dx, dmixed))  # (B, T, C)
+            dx, dmixed = scatter(dx, rows, shape), scatter(dmixed, rows, shape)  # (B, T, C)
 
-        # 1. mixed = attention(qkv(x))
+        # 1. mixed = mixing(x)
+        return dx + self.mixing_backward(i, dmixed, mixing_cache, reader)  # (B, T, C)
+
+    def mixing_forward(self, i, x, sentences, dropout=None):
+        """Where the tokens meet: x (B, T, C) -> mixed (B, T, C)."""
+        qkv, qkv_cache = self._linear(f"layer{i}.qkv", x)  # (B, T, 3C)
+        keep = self._keep_attention(dropout, i, sentences)  # (B, H, T, T)
+        mixed, attention_cache = attention_forward(qkv, self.config.num_attention_heads, sentences.bias, keep)  # (B, T, C)
+        return mixed, (qkv_cache, attention_cache)
+
+    def mixing_backward(self, i, dmixed, cache, reader):
+        """The mirror of `mixing_forward`: dmixed (B, T, C) -> dx (B, T, C)."""
+        qkv_cache, attention_cache = cache
         dqkv = attention_backward(dmixed, attention_cache)  # (B, T, 3C)
-        return dx + layers.linear_backward(dqkv, qkv_cache, f"layer{i}.qkv", reader)  # (B, T, C)
+        return layers.linear_backward(dqkv, qkv_cache, f"layer{i}.qkv", reader)  # (B, T, C)
+
+    def tokenwise_forward(self, i, x, mixed, keeps):
+        """What each token does by itself: x and mixed (..., C) -> (..., C); `keeps` are the two dropout masks or None."""
+        # 1. what was gathered, back to the stream
+        y, out_cache = self._linear(f"layer{i}.attention_out", mixed)
+        y, keep_attention = layers.dropout_forward(y, keeps[0])
+        y += x
+        x, attention_norm_cache = self._norm(f"layer{i}.attention_norm", y)
+
+        # 2. feed-forward
+        y, in_cache = self._linear(f"layer{i}.feed_in", x)  # (..., F)
+        y, gelu_cache = layers.gelu_forward(y, self.config.gelu)  # (..., F)
+        y, feed_cache = self._linear(f"layer{i}.feed_out", y)  # (..., C)
+
+        # 3. back to the stream
+        y, keep_feed = layers.dropout_forward(y, keeps[1])
+        y += x
+        x, feed_norm_cache = self._norm(f"layer{i}.feed_norm", y)
+        return x, (
+            out_cache,
+            keep_attention,
+            attention_norm_cache,
+            in_cache,
+            gelu_cache,
+            feed_cache,
+            keep_feed,
+            feed_norm_cache,
+        )
+
+    def tokenwise_backward(self, i, dx, cache, reader):
+        """The mirror of `tokenwise_forward`: dx (..., C) -> (dx, dmixed), both (..., C)."""
+        out_cache, keep_attention, attention_norm_cache, in_cache, gelu_cache, feed_cache, keep_feed, feed_norm_cache = cache
+
+        # 3. x = norm(dropout(y) + x)
+        dx = layers.layernorm_backward(dx, feed_norm_cache, f"layer{i}.feed_norm", reader)
+        dy = layers.dropout_backward(dx, keep_feed)
+
+        # 2. y = feed_out(gelu(feed_in(x)))
+        dy = layers.linear_backward(dy, feed_cache, f"layer{i}.feed_out", reader)  # (..., F)
+        dy = layers.gelu_backward(dy, gelu_cache)  # (..., F)
+        dx = dx + layers.linear_backward(dy, in_cache, f"layer{i}.feed_in", reader)  # (..., C)
+
+        # 1. x = norm(dropout(attention_out(mixed)) + x)
+        dx = layers.layernorm_backward(dx, attention_norm_cache, f"layer{i}.attention_norm", reader)
+        dy = layers.dropout_backward(dx, keep_attention)
+        return dx, layers.linear_backward(dy, out_cache, f"layer{i}.attention_out", reader)
 
     def _linear(self, name, x):
         return layers.linear_forward(x, self.params[f"{name}.weight"], self.params[f"{name}.bias"])
@@ -240,7 +267,7 @@ class Bert:
             raise InputError("this model has no masked-language-model head: its weights came from an encoder alone")
 
 
-def _scatter(d, rows, shape):
+def scatter(d, rows, shape):
     """Put d (N, C) at the places `rows`, all different, of zeros of `shape` (B, T, C)."""
     out = backend.xp.zeros(shape, d.dtype)
     out.reshape(-1, shape[-1])[rows] = d
