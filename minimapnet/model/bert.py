@@ -217,20 +217,13 @@ class Bert:
         y, keep_feed = layers.dropout_forward(y, keeps[1])
         y += x
         x, feed_norm_cache = self._norm(f"layer{i}.feed_norm", y)
-        return x, (
-            out_cache,
-            keep_attention,
-            attention_norm_cache,
-            in_cache,
-            gelu_cache,
-            feed_cache,
-            keep_feed,
-            feed_norm_cache,
-        )
+        attention = (out_cache, keep_attention, attention_norm_cache)
+        return x, (attention, in_cache, gelu_cache, feed_cache, keep_feed, feed_norm_cache)
 
     def tokenwise_backward(self, i, dx, cache, reader):
         """The mirror of `tokenwise_forward`: dx (..., C) -> (dx, dmixed), both (..., C)."""
-        out_cache, keep_attention, attention_norm_cache, in_cache, gelu_cache, feed_cache, keep_feed, feed_norm_cache = cache
+        attention, in_cache, gelu_cache, feed_cache, keep_feed, feed_norm_cache = cache
+        out_cache, keep_attention, attention_norm_cache = attention
 
         # 3. x = norm(dropout(y) + x)
         dx = layers.layernorm_backward(dx, feed_norm_cache, f"layer{i}.feed_norm", reader)
