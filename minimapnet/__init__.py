@@ -7,6 +7,17 @@ from minimapnet.backend import use
 from minimapnet.errors import InputError
 from minimapnet.model.bert import Bert
 from minimapnet.model.config import BertConfig
-from minimapnet.model.gradients import gradients, token_losses
+from minimapnet.model.gradients import gradients, gradients_and_norms, token_losses
+from minimapnet.model.norms import sequence_gradient_norms, token_gradient_norms
 
-__all__ = ["Bert", "BertConfig", "InputError", "gradients", "token_losses", "use"]
+__all__ = [
+    "Bert",
+    "BertConfig",
+    "InputError",
+    "gradients",
+    "gradients_and_norms",
+    "sequence_gradient_norms",
+    "token_gradient_norms",
+    "token_losses",
+    "use",
+]

@@ -259,6 +259,8 @@ def adamw_step(params, grads, mean, square, step: int, decayed: int, *, lr, beta
 
 CHUNK_TOKENS = 512  # of a part of the batch that one thread takes through the whole model while it stays in the cache
 
+PRODUCT_ELEMENTS = 1 << 18  # of gradients that are multiplied out for single sequences: what stays in the cache
+
 
 def split_batch(sentences: int, tokens: int) -> list[slice]:
     """Cut a batch of `sentences` of `tokens` each into the parts that `run` works on side by side."""

@@ -71,6 +71,37 @@ def attention_backward(dout, cache):
     return dqkv
 
 
+def attention_row_backward(dmixed, cache, places):
+    """Go back from one token's output alone, for each of R replicas of one sentence: dmixed (R, C), places (R,) in [0, T).
+
+    Only the query at that place was asked. So of the scores' gradients one row is left, and the gradients of the keys and
+    the values are outer products: head h gives dk_s = dscore_s * q and dv_s = prob_s * dmixed at token s. They are handed
+    back as these factors, which are T times smaller than what they multiply out to:
+    dq (R, H, D), and for keys and values the (over_tokens (R, 2H, T), over_channels (R, 2H, D)) of each head, keys first.
+    """
+    xp = backend.xp
+    qkv, probs, heads, scale, _ = cache
+    q, k, v = _heads(qkv, heads)  # (1, H, T, D) each
+    R = len(dmixed)
+
+    # 6. out = mixed.swapaxes(1, 2).reshape(B, T, C)
+    dmixed = dmixed.reshape(R, heads, -1)  # (R, H, D)
+
+    # 5. mixed = probs @ v
+    asked = probs[0].swapaxes(0, 1)[places]  # (R, H, T)
+    dscores = xp.matmul(dmixed.swapaxes(0, 1), v[0].swapaxes(1, 2))  # (H, R, T)
+    dscores = xp.ascontiguousarray(dscores.swapaxes(0, 1))[:, :, None]  # (R, H, 1, T)
+
+    # 3. probs = softmax(scale * scores + bias)
+    backend.kernels.softmax_backward(dscores, asked[:, :, None], scale)  # (R, H, 1, T), in place
+    dscores = dscores[:, :, 0]  # (R, H, T)
+
+    # 2. scores = q @ k.swapaxes(2, 3)
+    dq = xp.matmul(dscores.swapaxes(0, 1), k[0]).swapaxes(0, 1)  # (R, H, D)
+    asking = q[0].swapaxes(0, 1)[places]  # (R, H, D)
+    return dq, xp.concatenate([dscores, asked], axis=1), xp.concatenate([asking, dmixed], axis=1)
+
+
 def _heads(qkv, heads):
     """View (B, T, 3C) as queries, keys and values (B, H, T, D)."""
     B, T, width = qkv.shape

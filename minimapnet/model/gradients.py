@@ -11,6 +11,7 @@ from minimapnet.errors import InputError
 from minimapnet.model import parameters
 from minimapnet.model.layers import Dropout
 from minimapnet.model.masked_batch import masked_batch
+from minimapnet.model.norm_reader import NormReader
 from minimapnet.model.readers import GradientReader, gather
 
 
@@ -45,24 +46,46 @@ def gradients(model, ids, positions, weights=None, attention_mask=None, token_ty
     Raises InputError as `token_losses` does, and for weights of another shape.
     """
     batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
-    dlosses = backend.to_device(loss_weights(positions, weights, model.config.dtype).reshape(-1)[batch.places])  # (N,)
+    dlosses = loss_weights(positions, weights, model.config.dtype)
+    loss, views, _ = _forward_backward(model, batch, dlosses, dropout_key, norms=False)
+    return loss, views
+
+
+def gradients_and_norms(model, ids, positions, weights=None, attention_mask=None, token_type_ids=None, dropout_key=None):
+    """Give what `gradients` gives and, from the same pass, the norm of each sequence's gradient.
+
+    -> (loss, {name: array}, norms (B,)). The norm is that of the sequence's own loss sum_j weights[b, j] * token_loss[b, j],
+    without the batch's 1/B, as `sequence_gradient_norms` gives it. Arguments and errors as for `gradients`.
+    """
+    batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
+    dlosses = loss_weights(positions, weights, model.config.dtype)
+    return _forward_backward(model, batch, dlosses, dropout_key, norms=True)
+
+
+def _forward_backward(model, batch, dlosses, dropout_key, norms):
+    dlosses = backend.to_device(dlosses.reshape(-1)[batch.places])  # (N,)
     dropout = dropout_key and Dropout(model.config, *dropout_key)
     B, T = batch.sentences.inputs.shape
     parts = backend.kernels.split_batch(B, T)
     readers = [GradientReader() for _ in range(backend.kernels.workers(len(parts)))]
 
     def work(number):
-        part = batch.part(parts[number])
-        d = dlosses[int(batch.starts[parts[number].start]) : int(batch.starts[parts[number].stop])]  # (N of the part,)
+        where, reader = parts[number], readers[number % len(readers)]
+        part, d = batch.part(where), dlosses[batch.tokens(where)]  # (N of the part,)
         losses, cache = model.forward(part, dropout)
-        model.backward(d, cache, readers[number % len(readers)])
-        return losses @ d
+        if norms:
+            reader = NormReader(part.by_sentence, model.config.tie_word_embeddings, gradients=reader)
+        model.backward(d, cache, reader)
+        return losses @ d, sum(reader.squares.values()) if norms else None
 
-    losses = backend.kernels.run([lambda number=number: work(number) for number in range(len(parts))])
+    found = backend.kernels.run([lambda number=number: work(number) for number in range(len(parts))])
     flat = parameters.empty_flat(model.shapes, model.config.dtype)
     views = parameters.flat_views(flat, model.shapes)
     gather(readers, views, model.decoder_name)
-    return float(sum(losses)), views
+    loss = float(sum(part_loss for part_loss, _ in found))
+    if not norms:
+        return loss, views, None
+    return loss, views, (B * backend.xp.sqrt(backend.xp.concatenate([s for _, s in found]))).astype(model.config.dtype)
 
 
 def loss_weights(positions, weights, dtype) -> numpy.ndarray:

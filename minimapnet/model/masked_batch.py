@@ -35,7 +35,7 @@ class MaskedBatch:
     """Sentences with masked positions, which are kept as three flat lists over the whole batch, sentence by sentence.
 
     rows (N,) places in range(B*T), targets (N,) the tokens that were there, both on the device; places (N,) in range(B*K)
-    where each stands in the caller's `positions`, and starts (B+1,) where each sentence's begin, both on the host.
+    where each stands in the caller's `positions`, and starts (B+1,) where each sentence's begin, both on the host; width K.
     """
 
     sentences: Sentences
@@ -43,10 +43,24 @@ class MaskedBatch:
     targets: object
     places: numpy.ndarray
     starts: numpy.ndarray
+    width: int
+
+    def tokens(self, where: slice) -> slice:
+        """Give the masked tokens, as a slice of range(N), of a slice of the sentences."""
+        return slice(int(self.starts[where.start]), int(self.starts[where.stop]))
+
+    def by_sentence(self, rows):
+        """Sort rows (N, C), one for each masked token, by sentence: (B, K, C), with zeros where there are fewer than K."""
+        B = len(self.starts) - 1
+        if len(rows) == B * self.width:
+            return rows.reshape(B, self.width, -1)
+        out = backend.xp.zeros((B * self.width, rows.shape[1]), rows.dtype)
+        out[backend.to_device(self.places - self.sentences.where.start * self.width)] = rows
+        return out.reshape(B, self.width, -1)
 
     def part(self, where: slice):
         """Give the batch of some of the sentences, its `places` still those of the whole."""
-        tokens = slice(int(self.starts[where.start]), int(self.starts[where.stop]))
+        tokens = self.tokens(where)
         length = self.sentences.inputs.shape[1]
         return MaskedBatch(
             self.sentences.part(where),
@@ -54,6 +68,7 @@ class MaskedBatch:
             self.targets[tokens],
             self.places[tokens],
             self.starts[where.start : where.stop + 1] - self.starts[where.start],
+            self.width,
         )
 
 
@@ -120,6 +135,7 @@ def masked_batch(config, ids, positions, attention_mask=None, token_type_ids=Non
         backend.to_device(targets),
         places,
         numpy.searchsorted(sentence, numpy.arange(len(ids) + 1)),
+        positions.shape[1],
     )
 
 

@@ -1,8 +1,8 @@
 """Readers: what is done with a parameter's gradient where a backward pass has its two halves in hand.
 
 The gradient of a linear layer's weight is x^T dy. A backward pass holds x and dy only for a moment; there it calls the
-reader, which may multiply them out (`GradientReader`) or read something else from them. So every statistic comes from the
-one backward, and a new statistic is a new reader.
+reader, which may multiply them out (`GradientReader`) or read something else from them (`NormReader`, in norm_reader.py).
+So every statistic comes from the one backward, and a new statistic is a new reader.
 
 A reader has four methods, one for each way in which a parameter meets the data:
 
@@ -42,13 +42,13 @@ class GradientReader:
 
     def linear(self, name, x, dy):
         x, dy = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])  # (N, C), (N, F)
-        self._add(f"{name}.weight", x.T @ dy)
-        self._add(f"{name}.bias", _column_sums(dy))
+        self.add(f"{name}.weight", x.T @ dy)
+        self.add(f"{name}.bias", _column_sums(dy))
 
     def layernorm(self, name, xhat, dy):
         xhat, dy = xhat.reshape(-1, xhat.shape[-1]), dy.reshape(-1, dy.shape[-1])  # (N, C)
-        self._add(f"{name}.weight", _column_sums(xhat * dy))
-        self._add(f"{name}.bias", _column_sums(dy))
+        self.add(f"{name}.weight", _column_sums(xhat * dy))
+        self.add(f"{name}.bias", _column_sums(dy))
 
     def embedding(self, name, ids, dy):
         self.lookups.setdefault(name, []).append((ids.reshape(-1), dy.reshape(-1, dy.shape[-1])))
@@ -56,7 +56,8 @@ class GradientReader:
     def decoder(self, h, dlogits):
         self.decodings.append((h, dlogits))
 
-    def _add(self, name, gradient):
+    def add(self, name, gradient):
+        """Add `gradient`, an array that becomes the reader's own, to that of the parameter `name`."""
         if name in self.sums:
             self.sums[name] += gradient
         else:

@@ -1,0 +1,172 @@
+"""Exact gradient norms: of each sequence's loss, and of each masked token's loss alone.
+
+Axis letters: B sentences, T tokens, K places for masked positions in a row, N masked tokens of one sentence, R replicas of
+the backward pass, C channels, H heads, D channels of a head.
+"""
+
+import numpy
+
+from minimapnet import backend
+from minimapnet.errors import InputError
+from minimapnet.model.attention import attention_row_backward
+from minimapnet.model.bert import scatter
+from minimapnet.model.gradients import loss_weights
+from minimapnet.model.masked_batch import masked_batch
+from minimapnet.model.norm_reader import NormReader, squares
+
+MEMORY_BUDGET = 32 * 2**20  # bytes that the replicas may fill
+
+
+def sequence_gradient_norms(model, ids, positions, weights=None, attention_mask=None, token_type_ids=None):
+    """Give the norm, over all parameters, of the gradient of each sequence's loss sum_j weights[b, j] * token_loss[b, j].
+
+    Arguments as for `gradients`; -> (B,) of the model's dtype, on the device in use. `gradients_and_norms` gives the
+    gradient and the norms in one pass.
+
+    Raises InputError as `gradients` does.
+    """
+    return root_of_sum(sequence_squares(model, ids, positions, weights, attention_mask, token_type_ids))
+
+
+def sequence_squares(model, ids, positions, weights=None, attention_mask=None, token_type_ids=None):
+    """Give the squares of `sequence_gradient_norms` by group of parameters: {group: (B,)}, which add up to the whole."""
+    batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
+    B, T = batch.sentences.inputs.shape
+    weights = loss_weights(positions, weights, model.config.dtype) * B
+    dlosses = backend.to_device(weights.reshape(-1)[batch.places])  # (N,)
+
+    def work(where):
+        part = batch.part(where)
+        reader = NormReader(part.by_sentence, model.config.tie_word_embeddings)
+        model.backward(dlosses[batch.tokens(where)], model.forward(part)[1], reader)
+        return reader.squares
+
+    found = backend.kernels.run([lambda where=where: work(where) for where in backend.kernels.split_batch(B, T)])
+    groups = by_group({name: backend.xp.concatenate([one[name] for one in found]) for name in found[0]})
+    return {name: values.astype(model.config.dtype) for name, values in groups.items()}
+
+
+def token_gradient_norms(
+    model, ids, positions, attention_mask=None, token_type_ids=None, memory_budget: int = MEMORY_BUDGET
+):
+    """Give the norm, over all parameters, of the gradient of each masked token's loss alone, the others staying masked.
+
+    ids (B, T) are the *unmasked* tokens, positions (B, K) those to mask, padded with -1; attention_mask (B, T) is 1 at
+    tokens and 0 at padding -> (B, K) of the model's dtype on the device in use, 0 where positions are -1.
+
+    One forward pass for each sentence; then, in chunks that fill at most `memory_budget` bytes, one replica of the backward
+    pass for each masked token. No array of the size of a parameter is made for a token.
+
+    Raises InputError as `token_losses` does, and for a budget that is not positive.
+    """
+    return root_of_sum(token_squares(model, ids, positions, attention_mask, token_type_ids, memory_budget))
+
+
+def token_squares(model, ids, positions, attention_mask=None, token_type_ids=None, memory_budget: int = MEMORY_BUDGET):
+    """Give the squares of `token_gradient_norms` by group of parameters: {group: (B, K)}, which add up to the whole."""
+    if memory_budget <= 0:
+        raise InputError(f"memory_budget must be a positive number of bytes, not {memory_budget!r}")
+    batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
+    B, T = batch.sentences.inputs.shape
+    replicas = _replicas_at_once(model.config, T, memory_budget)
+    masked = [b for b in range(B) if batch.starts[b] < batch.starts[b + 1]]
+    parts = [batch.part(slice(b, b + 1)) for b in masked]
+    found = backend.kernels.run([lambda part=part: by_group(_sentence_squares(model, part, replicas)) for part in parts])
+    places = backend.to_device(batch.places)
+    table = {}
+    for name in found[0]:
+        table[name] = backend.xp.zeros(numpy.shape(positions), model.config.dtype)  # (B, K)
+        table[name].reshape(-1)[places] = backend.xp.concatenate([one[name] for one in found])
+    return table
+
+
+def root_of_sum(groups):
+    """Give the norm over all groups of squares {group: array}."""
+    return backend.xp.sqrt(sum(groups.values()))
+
+
+def by_group(squares: dict) -> dict:
+    """Add up a NormReader's squares into groups that people look at: {group: (U,)}."""
+    groups = {}
+    for name, values in squares.items():
+        group = group_of(name)
+        groups[group] = groups[group] + values if group in groups else values
+    return groups
+
+
+def group_of(name: str) -> str:
+    """Give the group of parameters that the layer or parameter `name` belongs to."""
+    if name == "word_embedding":
+        return "word embedding"
+    if name in ("position_embedding", "type_embedding"):
+        return "positions and types"
+    if "norm" in name:
+        return "LayerNorms"
+    if name.startswith("head."):
+        return "head"
+    layer, part = name.split(".")
+    return f"{layer.replace('layer', 'layer ')} {'feed-forward' if part.startswith('feed') else 'attention'}"
+
+
+def _replicas_at_once(config, tokens, memory_budget):
+    """Give the number of replicas whose arrays, as alive at once in one layer's backward, fit into the budget."""
+    wide, narrow = 3 * config.intermediate_size, 12 * config.hidden_size
+    table = 2 * config.num_attention_heads * tokens
+    replica = tokens * (wide + narrow + table) * (8 if config.dtype == "float64" else 4)  # bytes
+    return max(1, memory_budget // (replica * backend.kernels.workers(1 << 30)))
+
+
+def _sentence_squares(model, part, replicas):
+    """Give {layer or parameter: squares (N,)} for the N masked tokens of one sentence."""
+    # Forward once, then back through everything above the last layer's attention. There a token's loss lives in its own row,
+    # so the N rows are all the replicas there are, and every product is rank one.
+    losses, (encoder_cache, head_cache, residual) = model.forward(part)
+    embedding_cache, caches = encoder_cache
+    mixing_cache, tokenwise_cache, rows, shape = caches[-1]
+    top = len(caches) - 1
+    reader = NormReader(lambda rows: rows[:, None], model.config.tie_word_embeddings)
+    dhidden = model.head_backward(residual, head_cache, reader)  # (N, C): every loss has the weight 1
+    dx, dmixed = model.tokenwise_backward(top, dhidden, tokenwise_cache, reader)  # (N, C), (N, C)
+
+    # Below it a token's loss has spread over the sentence: from here on each token has a replica of all T rows.
+    factors, found = {}, []
+    for start in range(0, len(losses), replicas):
+        some = slice(start, start + replicas)
+        dense = NormReader(None, model.config.tie_word_embeddings, factors=factors)
+        dense.decoding = reader.decoding and tuple(array[some] for array in reader.decoding)
+        places = rows[some]  # of one sentence, so they are its positions
+        R, T, C = len(places), *shape[1:]
+        spread = scatter(dx[some], backend.xp.arange(R) * T + places, (R, T, C))  # (R, T, C)
+        spread += _mixing_row_backward(model, top, dmixed[some], mixing_cache, places, dense)
+        model.encoder_backward(spread, (embedding_cache, caches[:-1]), dense)
+        found.append(dense.squares)
+    squares = {name: backend.xp.concatenate([one[name] for one in found]) for name in found[0]}
+    return reader.squares | squares
+
+
+def _mixing_row_backward(model, i, dmixed, cache, places, reader):
+    """What `Bert.mixing_backward` does, where of each replica one row of dmixed is not zero: dmixed (R, C) -> dx (R, T, C).
+
+    The queries' gradient is one row, and the keys' and values' are one outer product a head (see `attention_row_backward`).
+    So dx = dqkv @ W^T is, for each head, an outer product too: its second factor goes through W, and all T rows need not.
+    The squared norms are products of the squared norms of the factors.
+    """
+    xp = backend.xp
+    (x, weight), attention_cache = cache
+    dq, over_tokens, over_channels = attention_row_backward(dmixed, attention_cache, places)
+    R, H, D = dq.shape
+    T, C = x.shape[1:]
+    with_one = xp.concatenate([x[0], xp.ones((T, 1), x.dtype)], axis=1)  # (T, C + 1): the bias is the weight of a 1
+
+    # |x^T dq| where dq is one row: rank one; |x^T dk| and |x^T dv|: each head |x^T over_tokens| |over_channels|
+    asking = squares(with_one[places]) * squares(dq)  # (R,)
+    summed = over_tokens.reshape(R * 2 * H, T) @ with_one  # (R*2H, C + 1)
+    answering = squares(summed) * squares(over_channels.reshape(R * 2 * H, D))  # (R*2H,)
+    reader.add(f"layer{i}.qkv", asking + answering.reshape(R, 2 * H).sum(axis=1))
+
+    # dx = dqkv @ W^T: the keys' and values' part head by head, then the queries' row
+    heads = weight[:, C:].reshape(C, 2 * H, D).transpose(1, 2, 0)  # (2H, D, C)
+    through = xp.matmul(over_channels.swapaxes(0, 1), heads)  # (2H, R, C)
+    dx = xp.matmul(over_tokens.swapaxes(1, 2), through.swapaxes(0, 1))  # (R, T, C)
+    dx.reshape(R * T, C)[xp.arange(R) * T + places] += dq.reshape(R, C) @ weight[:, :C].T
+    return dx
