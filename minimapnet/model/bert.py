@@ -8,7 +8,7 @@ Axis letters: B sentences, T tokens, C channels, F feed-forward, V vocabulary, N
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.model import layers, masked_batch, parameters
+from minimapnet.model import layers, masked_batch, parameters, pretrained
 from minimapnet.model.attention import attention_backward, attention_forward
 from minimapnet.model.config import BertConfig
 
@@ -25,6 +25,26 @@ class Bert:
         self.flat = parameters.empty_flat(self.shapes, config.dtype)
         self.params = parameters.flat_views(self.flat, self.shapes)
         parameters.initialise(self.params, config, seed)
+
+    @classmethod
+    def from_pretrained(cls, folder, mask_token_id=None, pad_token_id=None, dtype="float32") -> "Bert":
+        """Read a folder of Hugging Face's: config.json with model.safetensors, whole or in shards.
+
+        The ids are needed only where neither config.json nor the tokenizer's files in the folder give them. `dtype` is what
+        the model computes in, whatever the weights are stored as. Weights of an encoder alone give a model without a head.
+
+        Raises InputError, in one line that names the file and the field or the tensor, for whatever does not fit.
+        """
+        model = cls.__new__(cls)  # nothing is drawn at random
+        model.config, model.flat = pretrained.load(folder, mask_token_id, pad_token_id, dtype)
+        return model.to_device()
+
+    def save_pretrained(self, folder) -> None:
+        """Write config.json and model.safetensors under Hugging Face's names, so that `from_pretrained` gives the same bits.
+
+        Raises InputError where they cannot be written; what was there before then still is.
+        """
+        pretrained.save(folder, self.config, self.params)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

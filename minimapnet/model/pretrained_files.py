@@ -1,0 +1,154 @@
+"""The files of a pretrained folder as they lie on the disk: JSON objects, and tensors in the safetensors format.
+
+Format: https://huggingface.co/docs/safetensors: eight bytes that give the header's length, a JSON header that gives each
+tensor's dtype, shape and place, then the values, little-endian. No pickle, so nothing in a file can run.
+"""
+
+import contextlib
+import json
+import math
+import os
+import shlex
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from minimapnet.errors import InputError
+
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # NumPy has no bfloat16: its bits, as whole numbers
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in a safetensors file: its header's entry; the values stay on the disk until `read`."""
+
+    name: str
+    path: Path
+    dtype: str
+    shape: tuple[int, ...]
+    start: int  # bytes from the beginning of the file
+
+    def read(self) -> numpy.ndarray:
+        """Give the values, float16, float32 or float64 as stored; bfloat16 comes as float32, which holds it exactly."""
+        values = numpy.fromfile(self.path, DTYPES[self.dtype], math.prod(self.shape), offset=self.start)
+        if self.dtype == "BF16":
+            values = (values.astype("<u4") << 16).view("<f4")  # a bfloat16 is the upper half of a float32
+        return values.reshape(self.shape)
+
+
+def read_json(path: Path) -> dict:
+    """Give the JSON object in a file.
+
+    Raises InputError where the file cannot be read, is not JSON, or holds something other than an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # not JSON, or not even text
+        raise InputError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a JSON object, not a {type(content).__name__}")
+    return content
+
+
+def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
+    """Give what model.safetensors holds, or the shards that model.safetensors.index.json lists, by name.
+
+    Raises InputError where there is neither, and where a file is damaged or cut short, or a shard or its tensor missing.
+    """
+    if (folder / WEIGHTS).is_file():
+        return _read_header(folder / WEIGHTS)
+    if (folder / INDEX).is_file():
+        return _read_shards(folder / INDEX)
+    for name in PICKLES:
+        if (folder / name).exists():
+            raise InputError(_how_to_convert(folder, name))
+    raise InputError(f"{folder} has no {WEIGHTS}")
+
+
+def _how_to_convert(folder: Path, name: str) -> str:
+    code = (
+        "import pathlib, torch; from safetensors.torch import save_file; "
+        f"folder = pathlib.Path({str(folder)!r}); bins = folder.glob('pytorch_model*.bin'); "
+        "parts = [torch.load(file, map_location='cpu', weights_only=True) for file in bins]; "
+        "tensors = {name: value.clone().contiguous() for part in parts for name, value in part.items()}; "
+        f"save_file(tensors, folder / {WEIGHTS!r}, {{'format': 'pt'}})"
+    )
+    return (
+        f"{folder} has its weights as {name} only, a pickle, which is not read since it could run any code; "
+        f"where PyTorch is installed, make {WEIGHTS} of it with: python -c {shlex.quote(code)}"
+    )
+
+
+def _read_header(path: Path) -> dict[str, StoredTensor]:
+    try:
+        with safe_open(path, framework="np"):  # looks at the header, every offset, and the file's length
+            pass
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged or cut short ({error}); fetch it again") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    header.pop("__metadata__", None)
+    return {
+        name: StoredTensor(name, path, entry["dtype"], tuple(entry["shape"]), 8 + length + entry["data_offsets"][0])
+        for name, entry in header.items()
+    }
+
+
+def _read_shards(index: Path) -> dict[str, StoredTensor]:
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise InputError(f"{index} has no weight_map")
+    shards, tensors = {}, {}
+    for name, file in weight_map.items():
+        if not isinstance(file, str) or Path(file).name != file:
+            raise InputError(f"{index} puts {name} in {file!r}, which is not the name of a file beside it")
+        if file not in shards:
+            if not (index.parent / file).is_file():
+                raise InputError(f"{index} lists {file}, which is not there")
+            shards[file] = _read_header(index.parent / file)
+        if name not in shards[file]:
+            raise InputError(f"{index} puts {name} in {file}, which does not hold it")
+        tensors[name] = shards[file][name]
+    return tensors
+
+
+def write_folder(folder: Path, config: dict, tensors: dict[str, numpy.ndarray]) -> None:
+    """Write config.json and model.safetensors; the folder is made where it is missing.
+
+    Both are written whole under other names first, so that a failure leaves what was there before.
+
+    Raises InputError where they cannot be written.
+    """
+    existed = folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as temporary:
+            new_config, new_weights = Path(temporary, CONFIG), Path(temporary, WEIGHTS)
+            new_config.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            save_file(tensors, new_weights, metadata={"format": "pt"})  # transformers refuses files that do not say so
+            new_weights.chmod(new_config.stat().st_mode)  # the library would hide it from everybody else
+            for path in (new_weights, new_config):
+                _flush(path)
+                path.replace(folder / path.name)
+    except (OSError, SafetensorError) as error:
+        if not existed:
+            with contextlib.suppress(OSError):  # it was never made, or is not empty
+                folder.rmdir()
+        raise InputError(f"cannot save the model in {folder}: {error}") from error
+
+
+def _flush(path: Path) -> None:
+    """Wait until the file is on the disk: a rename may otherwise get there before what it names."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
