@@ -17,7 +17,7 @@ def linear_forward(x, weight, bias):
     rows = x.reshape(-1, x.shape[-1])  # (B*T, C): one large product instead of B small ones
     y = rows @ weight  # (B*T, F)
     y += bias
-    return y.reshape(*x.shape[:-1], -1), (x, weight)
+    return y.reshape(*x.shape[:-1], len(bias)), (x, weight)
 
 
 def linear_backward(dy, cache, name, reader):
@@ -25,7 +25,7 @@ def linear_backward(dy, cache, name, reader):
     x, weight = cache
     reader.linear(name, x, dy)
     rows = dy.reshape(-1, dy.shape[-1])  # (B*T, F)
-    return (rows @ weight.T).reshape(*dy.shape[:-1], -1)
+    return (rows @ weight.T).reshape(*dy.shape[:-1], len(weight))
 
 
 def gelu_forward(x, form):
