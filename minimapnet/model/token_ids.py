@@ -24,9 +24,7 @@ def token_id(folder: Path, config: dict, token: str, given: int | None) -> int |
     if isinstance(found, bool) or not isinstance(found, int):
         raise InputError(f"{folder / where} gives {token}_id {found!r}, which is not a whole number")
     if given not in (None, found):
-        raise InputError(
-            f"{token}_id {given} was given, but {folder / where} says {found}; leave it out, or mend the file"
-        )
+        raise InputError(f"{token}_id {given} was given, but {folder / where} says {found}; leave it out, or mend the file")
     return found
 
 
@@ -68,4 +66,4 @@ def _ids_of_vocab_txt(path: Path) -> dict[str, int]:
         lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: tokens may be exotic line breaks
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
-    return {line.rstrip("\r"): number for number, line in enumerate(lines)}
+    return {line: number for number, line in enumerate(lines)}
