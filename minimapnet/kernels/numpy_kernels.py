@@ -15,6 +15,9 @@ import numpy as np
 from scipy import sparse, special
 
 from minimapnet.kernels import pool
+from minimapnet.kernels.memory import keep_freed_memory
+
+keep_freed_memory()
 
 BLOCK = 1 << 15  # elements of a block: 128 KiB of float32, so that three of them share a core's second-level cache
 
