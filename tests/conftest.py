@@ -1,4 +1,4 @@
-"""One fixture runs a test's body on every backend: NumPy, the strict stand-in for CuPy, and CuPy where a GPU works."""
+"""Fixtures that run a test's body on every backend; `use` gives back the backend that a test found."""
 
 import sys
 from pathlib import Path
@@ -6,24 +6,48 @@ from pathlib import Path
 import pytest
 
 from minimapnet import backend
+from minimapnet.kernels import numpy_kernels
 
 sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests: strict_cupy, plain_kernels, gradient_check
 
 
 @pytest.fixture(params=["numpy", "strict", "cupy"])
 def xp(request, monkeypatch):
-    """Give the array library under test, in use for the length of the test; data goes in by `backend.to_device`."""
-    if request.param == "strict":
-        import plain_kernels
-        import strict_cupy
+    """Give the array library under test, in use for the length of the test; data goes in by `backend.to_device`.
 
-        for name, value in (("name", "strict"), ("xp", strict_cupy), ("kernels", plain_kernels)):
-            monkeypatch.setattr(backend, name, value)
-        yield strict_cupy
+    "strict" is the stand-in for CuPy with the plain kernels; "cupy" is skipped where no GPU works.
+    """
+    import plain_kernels
+
+    _use(request.param, monkeypatch, plain_kernels)
+    return backend.xp
+
+
+@pytest.fixture(params=["numpy", "numpy-small-blocks", "cuda-on-cpu", "cupy"])
+def kernels(request, monkeypatch):
+    """Give the kernels under test, in use with their library for the length of the test.
+
+    NumPy's twice, in one block and in many; the CUDA kernels by emulation on the CPU; and on a GPU where one works.
+    """
+    import cuda_on_cpu
+
+    if request.param == "numpy-small-blocks":
+        monkeypatch.setattr(numpy_kernels, "BLOCK", 64)
+    name = {"numpy-small-blocks": "numpy", "cuda-on-cpu": "strict"}.get(request.param, request.param)
+    _use(name, monkeypatch, cuda_on_cpu.cupy_kernels())
+    return backend.kernels
+
+
+def _use(name, monkeypatch, strict_kernels):
+    """Switch to a backend until the test ends; skip the test where that cannot be used here."""
+    import strict_cupy
+
+    for attribute in ("name", "xp", "kernels"):
+        monkeypatch.setattr(backend, attribute, getattr(backend, attribute))  # so that it is put back afterwards
+    if name == "strict":
+        backend.name, backend.xp, backend.kernels = "strict", strict_cupy, strict_kernels
         return
     try:
-        backend.use(request.param)
+        backend.use(name)
     except backend.InputError as reason:
         pytest.skip(str(reason))
-    yield backend.xp
-    backend.use("numpy")
