@@ -147,16 +147,18 @@ def layernorm_backward(dy, xhat, rstd, weight):
 
 
 def _paired_blocks(dy, xhat, rstd, dx):
-    """Walk over blocks of rows of dy beside the same rows of what was saved, which may serve many dy."""
+    """Walk over blocks of dy beside the same rows of what was saved, which may serve many dy."""
     width = dy.shape[-1]
     if len(xhat) == len(dy):
-        arrays = [tuple(a.reshape(-1, a.shape[-1]) for a in (dy, xhat, rstd, dx))]
-    else:
-        saved = tuple(a.reshape(-1, a.shape[-1]) for a in (xhat, rstd))
-        arrays = [(d.reshape(-1, width), *saved, out.reshape(-1, width)) for d, out in zip(dy, dx, strict=True)]
-    for some in arrays:
-        for rows in _row_blocks(len(some[0]), width):
-            yield tuple(a[rows] for a in some)
+        arrays = tuple(a.reshape(-1, a.shape[-1]) for a in (dy, xhat, rstd, dx))
+        for rows in _row_blocks(len(arrays[0]), width):
+            yield tuple(a[rows] for a in arrays)
+        return
+    dy, dx = (a.reshape(len(a), -1, width) for a in (dy, dx))  # (R, rows, C)
+    xhat, rstd = (a.reshape(-1, a.shape[-1]) for a in (xhat, rstd))  # (rows, C), (rows, 1)
+    for rows in _row_blocks(len(xhat), width):
+        for some in _row_blocks(len(dy), xhat[rows].size):
+            yield dy[some, rows], xhat[rows], rstd[rows], dx[some, rows]
 
 
 def softmax_forward(scores, scale: float, bias=None):

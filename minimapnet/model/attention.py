@@ -55,7 +55,7 @@ def attention_backward(dout, cache):
     # 5. mixed = dropped @ v
     dropped = probs if keep is None else probs * keep
     ddropped = xp.matmul(dmixed, v.swapaxes(2, 3))  # (R, H, T, T)
-    dv[...] = xp.matmul(dropped.swapaxes(2, 3), dmixed)  # (R, H, T, D)
+    xp.matmul(dropped.swapaxes(2, 3), dmixed, out=dv)  # (R, H, T, D)
 
     # 4. dropped = probs * keep
     dscores = ddropped if keep is None else ddropped * keep  # (R, H, T, T)
@@ -64,8 +64,8 @@ def attention_backward(dout, cache):
     backend.kernels.softmax_backward(dscores, probs, scale)  # (R, H, T, T), in place: nobody else holds it
 
     # 2. scores = q @ k.swapaxes(2, 3)
-    dq[...] = xp.matmul(dscores, k)  # (R, H, T, D)
-    dk[...] = xp.matmul(dscores.swapaxes(2, 3), q)  # (R, H, T, D)
+    xp.matmul(dscores, k, out=dq)  # (R, H, T, D)
+    xp.matmul(dscores.swapaxes(2, 3), q, out=dk)  # (R, H, T, D)
 
     # 1. q, k, v = heads of qkv: the views have filled dqkv
     return dqkv
