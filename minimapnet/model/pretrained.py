@@ -67,9 +67,7 @@ def load(folder, mask_token_id=None, pad_token_id=None, dtype="float32") -> tupl
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(
-            f"there is no folder {folder}: give one with {CONFIG} and {pretrained_files.WEIGHTS}, already fetched"
-        )
+        raise InputError(f"there is no folder {folder}: fetch the model first, with its {CONFIG} and its weights")
     fields = pretrained_files.read_json(folder / CONFIG)
     stored = _by_plain_name(pretrained_files.stored_tensors(folder))
     architectures = fields.get("architectures")

@@ -4,12 +4,9 @@ Format: https://huggingface.co/docs/safetensors: eight bytes that give the heade
 tensor's dtype, shape and place, then the values, little-endian. No pickle, so nothing in a file can run.
 """
 
-import contextlib
 import json
 import math
-import os
 import shlex
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from minimapnet.errors import InputError
+from minimapnet.files import written_whole
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -75,15 +73,14 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
 
 def _how_to_convert(folder: Path, name: str) -> str:
     code = (
-        "import pathlib, torch; from safetensors.torch import save_file; "
-        f"folder = pathlib.Path({str(folder)!r}); bins = folder.glob('pytorch_model*.bin'); "
-        "parts = [torch.load(file, map_location='cpu', weights_only=True) for file in bins]; "
+        "import glob, torch; from safetensors.torch import save_file; "
+        "parts = [torch.load(file, map_location='cpu', weights_only=True) for file in glob.glob('pytorch_model*.bin')]; "
         "tensors = {name: value.clone().contiguous() for part in parts for name, value in part.items()}; "
-        f"save_file(tensors, folder / {WEIGHTS!r}, {{'format': 'pt'}})"
+        f"save_file(tensors, '{WEIGHTS}', {{'format': 'pt'}})"
     )
     return (
         f"{folder} has its weights as {name} only, a pickle, which is not read since it could run any code; "
-        f"where PyTorch is installed, make {WEIGHTS} of it with: python -c {shlex.quote(code)}"
+        f'where PyTorch is installed, convert it: cd {shlex.quote(str(folder))} && python -c "{code}"'
     )
 
 
@@ -124,31 +121,14 @@ def _read_shards(index: Path) -> dict[str, StoredTensor]:
 
 
 def write_folder(folder: Path, config: dict, tensors: dict[str, numpy.ndarray]) -> None:
-    """Write config.json and model.safetensors; the folder is made where it is missing.
-
-    Both are written whole under other names first, so that a failure leaves what was there before.
+    """Write config.json and model.safetensors, neither of them before both are whole; the folder is made where missing.
 
     Raises InputError where they cannot be written.
     """
-    existed = folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as temporary:
-            new_config, new_weights = Path(temporary, CONFIG), Path(temporary, WEIGHTS)
-            new_config.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-            save_file(tensors, new_weights, metadata={"format": "pt"})  # transformers refuses files that do not say so
-            new_weights.chmod(new_config.stat().st_mode)  # the library would hide it from everybody else
-            for path in (new_weights, new_config):
-                _flush(path)
-                path.replace(folder / path.name)
-    except (OSError, SafetensorError) as error:
-        if not existed:
-            with contextlib.suppress(OSError):  # it was never made, or is not empty
-                folder.rmdir()
-        raise InputError(f"cannot save the model in {folder}: {error}") from error
-
-
-def _flush(path: Path) -> None:
-    """Wait until the file is on the disk: a rename may otherwise get there before what it names."""
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
+    with written_whole(folder / CONFIG) as new_config, written_whole(folder / WEIGHTS) as new_weights:
+        new_config.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        try:
+            save_file(tensors, new_weights, metadata={"format": "pt"})  # transformers wants to be told
+        except SafetensorError as error:  # a full disk, say
+            raise OSError(str(error)) from error
+        new_weights.chmod(new_config.stat().st_mode)  # the library would hide it from everybody else
