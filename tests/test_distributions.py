@@ -131,6 +131,23 @@ def test_long_uniform_masks_are_complete():
     assert (positions >= 0).all()
 
 
+class Edge:
+    """Stands in for a generator whose every draw is one and the same number."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def random(self, shape):
+        return numpy.full(shape, self.value)
+
+
+@pytest.mark.parametrize("name", ["uniform", "single", "conditional", "bernoulli"])
+@pytest.mark.parametrize("value", [0.0, 1 - 2.0**-53])
+def test_the_outermost_random_numbers_stay_on_maskable_positions(name, value):
+    distribution = MAKE[name](WEIGHTS, MASKABLE, K)
+    assert numpy.isfinite(distribution.log_prob(distribution.sample(Edge(value), 1))).all()
+
+
 def test_single_position_is_the_conditional_bernoulli_of_one():
     single, conditional = SinglePosition(WEIGHTS, MASKABLE), ConditionalBernoulli(WEIGHTS, 1, MASKABLE)
     positions = single.sample(numpy.random.default_rng(11), 50)

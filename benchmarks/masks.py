@@ -1,0 +1,134 @@
+"""What drawing masks costs beside a training step, and how it grows with the sentence.
+
+    python benchmarks/masks.py                      about a minute
+    python benchmarks/masks.py --rounds 5
+
+The step is forward and backward of the small size of `step.py`, on all threads; masks are drawn on one. Each contender runs
+in its own process, in turns. "4,096 masks" makes the distribution from its weights, draws, and computes every mask's exact
+log-probability where there is one.
+"""
+
+import argparse
+import statistics
+
+import numpy
+import timing
+
+from minimapnet import Bert, BertConfig, backend, gradients
+from minimapnet.kernels import pool
+from minimapnet.masking.distributions import (
+    ConditionalBernoulli,
+    FullyExploredMasks,
+    SpanMasks,
+    SystematicMasks,
+    UniformMasks,
+    WholeWordMasks,
+)
+
+DRAWS, N, K = 4096, 128, 19
+STEP = "training step"
+MAKE = {
+    "ConditionalBernoulli": lambda weights, k: ConditionalBernoulli(weights, k),
+    "UniformMasks": lambda weights, k: UniformMasks(len(weights), k),
+    "FullyExploredMasks": lambda weights, k: FullyExploredMasks(len(weights), k),
+    "SystematicMasks": lambda weights, k: SystematicMasks(numpy.full(len(weights), k / len(weights))),
+    "WholeWordMasks": lambda weights, k: WholeWordMasks(numpy.arange(len(weights)) // 2, k),
+    "SpanMasks": lambda weights, k: SpanMasks(len(weights), k),
+}
+WITHOUT_LOG_PROB = ("SystematicMasks", "WholeWordMasks", "SpanMasks")
+GROWTH = [(64, 19), (128, 19), (256, 19), (512, 19), (512, 38), (512, 77)]
+
+
+class Step:
+    """A training step of the small size: V 8192, T 128, C 256, 4 layers, 4 heads, B 32, K 19."""
+
+    def __init__(self):
+        config = BertConfig(
+            vocab_size=8192,
+            hidden_size=256,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            intermediate_size=1024,
+            max_position_embeddings=N,
+            mask_token_id=1,
+        )
+        self.model, rng = Bert(config, seed=0), backend.generator(0, "benchmark")
+        self.ids = rng.integers(2, config.vocab_size, (32, N))
+        self.positions = UniformMasks(numpy.ones((32, N), bool), K).sample(rng, 1)[0]
+
+    def step(self) -> float:
+        return gradients(self.model, self.ids, self.positions)[0]
+
+
+class Draw:
+    """Make a distribution, draw masks of k out of n, and sum their log-probabilities where there are any."""
+
+    def __init__(self, name: str, n: int, k: int):
+        self.name, self.k, self.rng = name, k, backend.generator(0, "benchmark")
+        self.weights = self.rng.normal(size=n)
+
+    def step(self) -> float:
+        distribution = MAKE[self.name](self.weights, self.k)
+        positions = distribution.sample(self.rng, DRAWS)
+        return 0.0 if self.name in WITHOUT_LOG_PROB else float(distribution.log_prob(positions).sum())
+
+
+class Tables:
+    """Make a conditional Bernoulli and its inclusion probabilities: the part that takes O(nk)."""
+
+    def __init__(self, n: int, k: int):
+        self.weights, self.k = backend.generator(0, "benchmark").normal(size=n), k
+
+    def step(self) -> float:
+        return float(ConditionalBernoulli(self.weights, self.k).inclusion_probabilities().sum())
+
+
+def measured(contenders: dict, rounds: int) -> dict[str, list[float]]:
+    """Time contenders, given as (class, arguments ...) by name, in turns -> milliseconds by name."""
+    processes = {name: timing.Process(*contender) for name, contender in contenders.items()}
+    try:
+        return timing.interleaved(processes, rounds)
+    finally:
+        for process in processes.values():
+            process.stop()
+
+
+def against_the_step(rounds: int) -> str:
+    """Write the table of all distributions at 4,096 masks of 19 from 128."""
+    taken = measured({STEP: (Step,)} | {name: (Draw, name, N, K) for name in MAKE}, rounds)
+    step = statistics.median(taken[STEP])
+    rows = []
+    for name, times in taken.items():
+        exact = "-" if name == STEP else "none" if name in WITHOUT_LOG_PROB else "exact"
+        rows.append([name, exact, timing.spread(times), f"{statistics.median(times) / step:.3f}"])
+    return timing.table([f"{DRAWS:,} masks of {K} from {N}", "log_prob", "ms (quartiles)", "of a step"], rows)
+
+
+def growth(rounds: int) -> str:
+    """Write how the conditional Bernoulli's times grow with n and k."""
+    contenders = {f"draw {n} {k}": (Draw, "ConditionalBernoulli", n, k) for n, k in GROWTH}
+    contenders |= {f"tables {n} {k}": (Tables, n, k) for n, k in GROWTH}
+    taken = measured(contenders, rounds)
+    rows = []
+    for n, k in GROWTH:
+        draw, tables = taken[f"draw {n} {k}"], taken[f"tables {n} {k}"]
+        per_draw, per_table = (statistics.median(times) * 1e6 / (n * k) for times in (draw, tables))
+        rows.append(
+            [str(n), str(k), timing.spread(draw), f"{per_draw / DRAWS:.2f}", timing.spread(tables), f"{per_table:.0f}"]
+        )
+    header = ["n", "k", f"{DRAWS:,} masks, ms", "ns / (n k), a mask", "tables and inclusion, ms", "ns / (n k)"]
+    return timing.table(header, rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    print(f"{pool.threads()} threads for the step, one for the masks, NumPy {numpy.__version__}\n")
+    print(against_the_step(arguments.rounds))
+    print("\nConditionalBernoulli by n and k\n")
+    print(growth(arguments.rounds))
+
+
+if __name__ == "__main__":
+    main()
