@@ -1,0 +1,29 @@
+"""Files that are either whole or not there."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from minimapnet.errors import InputError
+
+
+@contextmanager
+def written_whole(file: Path) -> Iterator[Path]:
+    """Give a temporary name beside `file` to write to; at the end it is renamed to `file`, or removed after an error.
+
+    The temporary name keeps the ending of `file`, by which libraries choose a format. The folder is made where missing.
+
+    Raises InputError where the file cannot be written: no right to, no room, no such place.
+    """
+    file = Path(file)
+    temporary = file.with_name(f".{file.stem}.{os.getpid()}{file.suffix}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, file)
+    except OSError as error:
+        raise InputError(f"cannot write {file}: {error.strerror or error}") from error
+    finally:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
