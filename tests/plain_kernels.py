@@ -70,6 +70,9 @@ def adamw_step(params, grads, mean, square, step, decayed, *, lr, betas, eps, we
     params -= lr * unbiased_mean / (backend.xp.sqrt(unbiased_square) + eps)
 
 
+PRODUCT_ELEMENTS = 1 << 8
+
+
 def split_batch(sentences, tokens):
     """Two parts where there are two sentences, so that what is put together again is tested."""
     return split_rows(sentences)

@@ -144,6 +144,9 @@ def adamw_step(params, grads, mean, square, step: int, decayed: int, *, lr, beta
     _launch_flat("adamw_step", params.size, dtype, *buffers, params.size, int(decayed), *map(float, numbers))
 
 
+PRODUCT_ELEMENTS = 1 << 26  # of gradients that are multiplied out for single sequences: 256 MiB of float32, in one launch
+
+
 def split_batch(sentences: int, tokens: int) -> list[slice]:
     """One part, the whole batch: the device is filled by one."""
     return [slice(0, sentences)]

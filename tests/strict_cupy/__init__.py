@@ -10,6 +10,7 @@ import functools
 
 import numpy
 
+from strict_cupy import linalg as linalg
 from strict_cupy import special as special
 from strict_cupy.array import ndarray, unwrap, wrap
 

@@ -1,0 +1,98 @@
+"""The norm reader's four ways to a squared norm, each against the product multiplied out in float64."""
+
+import numpy
+import pytest
+
+from minimapnet import backend
+from minimapnet.model.norm_reader import NormReader, _factor, _gram_squares, squares, sum_rows
+from minimapnet.model.readers import GradientReader
+
+
+def reference(x, d):
+    """Give |sum_t (x_t, 1) d_t^T|^2 for each unit, in float64 on the host."""
+    x, d = x.astype("float64"), d.astype("float64")
+    weight = numpy.einsum("utc,utf->ucf", numpy.broadcast_to(x, (len(d), *x.shape[1:])), d)
+    return (weight**2).sum(axis=(1, 2)) + (d.sum(axis=1) ** 2).sum(axis=1)
+
+
+def rows(units, T, C, F, dtype, seed=0):
+    rng = numpy.random.default_rng(seed)
+    return rng.standard_normal((units, T, C)).astype(dtype), rng.standard_normal((units, T, F)).astype(dtype)
+
+
+def cancelling(units, T, C, F, seed=0):
+    """Rows as trained models have them: inputs that share a large part, and gradients that nearly add up to zero."""
+    x, d = rows(units, T, C, F, "float64", seed)
+    x += 30.0
+    d -= d.mean(axis=1, keepdims=True)
+    return x.astype("float32"), d.astype("float32")
+
+
+def read(x, d, multiply_out=False, factors=None, gradients=None):
+    reader = NormReader(None, tied=True, gradients=gradients, factors=factors)
+    reader._should_multiply_out = lambda x, d: multiply_out
+    reader.linear("layer", backend.to_device(x), backend.to_device(d))
+    return backend.to_host(reader.squares["layer"])
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 5, 3), (4, 7, 5, 3), (4, 3, 8, 6)])
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 1e-5)])
+def test_linear_in_every_form(xp, shape, dtype, rtol):
+    x, d = rows(*shape, dtype)
+    numpy.testing.assert_allclose(read(x, d), reference(x, d), rtol=rtol)
+    numpy.testing.assert_allclose(read(x, d, multiply_out=True), reference(x, d), rtol=rtol)
+    numpy.testing.assert_allclose(read(x[:1], d, factors={}), reference(x[:1], d), rtol=rtol)
+
+
+def test_float32_keeps_its_digits_where_terms_cancel(xp):
+    x, d = cancelling(3, 24, 16, 8)
+    expected = reference(x, d)
+    terms = (numpy.linalg.norm(x, axis=2) * numpy.linalg.norm(d, axis=2)).sum(axis=1) ** 2
+    assert (terms / expected > 1e4).all()  # a float32 Gram form would be left with three digits or fewer
+    numpy.testing.assert_allclose(read(x, d), expected, rtol=1e-4)
+    numpy.testing.assert_allclose(read(x, d, multiply_out=True), expected, rtol=1e-4)
+    numpy.testing.assert_allclose(read(x[:1], d, factors={}), reference(x[:1], d), rtol=1e-4)
+
+
+def test_a_factor_is_made_once_for_all_replicas(xp):
+    factors = {}
+    x, d = rows(1, 5, 7, 3, "float64")
+    read(x, d, factors=factors)
+    kept = factors["layer"]
+    read(x, d, factors=factors)
+    assert factors["layer"] is kept
+
+
+@pytest.mark.parametrize(("T", "C"), [(3, 9), (9, 3), (4, 4), (4, 3)])
+def test_factor_has_the_gram_matrix_of_its_rows(xp, T, C):
+    x = rows(1, T, C, 1, "float64")[0][0]
+    factor = backend.to_host(_factor(backend.to_device(x)))
+    assert factor.shape == (min(T, C + 1), T)
+    numpy.testing.assert_allclose(factor.T @ factor, x @ x.T + 1, rtol=1e-12)
+
+
+def test_equal_rows_can_be_factored(xp):
+    x, d = rows(1, 6, 9, 4, "float64")
+    x[:, 3:] = x[:, :3]
+    numpy.testing.assert_allclose(read(x, d, factors={}), reference(x, d), rtol=1e-12)
+
+
+def test_products_are_the_gradient(xp, monkeypatch):
+    x, d = rows(5, 6, 4, 3, "float64")
+    for elements in (1, 24, 1 << 20):  # one sequence at a time, two, all
+        monkeypatch.setattr(backend.kernels, "PRODUCT_ELEMENTS", elements)
+        gradients = GradientReader()
+        found = read(x, d, multiply_out=True, gradients=gradients)
+        numpy.testing.assert_allclose(found, reference(x, d), rtol=1e-12)
+        weight = numpy.einsum("utc,utf->cf", x, d)
+        numpy.testing.assert_allclose(backend.to_host(gradients.sums["layer.weight"]), weight, rtol=1e-12)
+        numpy.testing.assert_allclose(backend.to_host(gradients.sums["layer.bias"]), d.sum(axis=(0, 1)), rtol=1e-12)
+
+
+def test_helpers(xp):
+    x = rows(3, 4, 5, 1, "float64")[0]
+    device = backend.to_device(x)
+    numpy.testing.assert_allclose(backend.to_host(squares(device)), (x**2).sum(axis=(1, 2)), rtol=1e-12)
+    numpy.testing.assert_allclose(backend.to_host(sum_rows(device)), x.sum(axis=1), rtol=1e-12)
+    without_bias = backend.to_host(_gram_squares(device, device, 0.0))
+    numpy.testing.assert_allclose(without_bias, [((a.T @ a) ** 2).sum() for a in x], rtol=1e-12)
