@@ -6,6 +6,7 @@
 // yet written, and its result is wrong in one of the orders. A wait that cannot end is an error, as is a wait that some
 // threads of the warp or block never join.
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -34,14 +35,16 @@ constexpr size_t STACK = 1 << 16;
 enum State { READY, AT_SHUFFLE, AT_BARRIER, DONE };
 
 struct Fiber {
-    ucontext_t context;
+    ucontext_t start;  // on its own stack
+    bool started;
+    jmp_buf place;  // where it waits, once started: jumps need no system call, unlike swapcontext
     std::vector<char> stack = std::vector<char>(STACK);
     State state;
     char exchanged[8];  // what the thread offers the others of its warp
 };
 
 std::vector<Fiber> fibers;
-ucontext_t scheduler;
+jmp_buf scheduler;
 int current;        // the thread that runs
 int threads;        // of the block
 const char* error;  // of the launch, or null
@@ -50,18 +53,22 @@ void* body_args;
 
 void run_body() {
     body();
-    fibers[current].state = DONE;  // and on to the scheduler, by uc_link
+    fibers[current].state = DONE;
+    _longjmp(scheduler, 1);
 }
 
 void wait(State state) {
     fibers[current].state = state;
-    swapcontext(&fibers[current].context, &scheduler);
+    if (!_setjmp(fibers[current].place)) _longjmp(scheduler, 1);
 }
 
 void resume(int thread) {
     current = thread;
     threadIdx = {thread % blockDim.x, thread / blockDim.x % blockDim.y, thread / blockDim.x / blockDim.y};
-    swapcontext(&scheduler, &fibers[thread].context);
+    if (_setjmp(scheduler)) return;  // the thread has come to a wait or to its end
+    if (fibers[thread].started) _longjmp(fibers[thread].place, 1);
+    fibers[thread].started = true;
+    setcontext(&fibers[thread].start);
 }
 
 bool all_in(State state, int first, int last) {
@@ -90,11 +97,12 @@ void run_warp(int first, int last, bool descending) {
 
 void run_block(bool descending) {
     for (int t = 0; t < threads; t++) {
-        getcontext(&fibers[t].context);
-        fibers[t].context.uc_stack.ss_sp = fibers[t].stack.data();
-        fibers[t].context.uc_stack.ss_size = STACK;
-        fibers[t].context.uc_link = &scheduler;
-        makecontext(&fibers[t].context, run_body, 0);
+        Fiber& fiber = fibers[t];
+        fiber.started = false;
+        getcontext(&fiber.start);
+        fiber.start.uc_stack.ss_sp = fiber.stack.data();
+        fiber.start.uc_stack.ss_size = STACK;
+        makecontext(&fiber.start, run_body, 0);
     }
     set_ready(0, threads);
     const int warps = (threads + WARP - 1) / WARP;

@@ -1,8 +1,8 @@
 """Runs the CUDA kernels without a GPU: a stand-in for `cupy.RawKernel` that compiles its source for the CPU by g++.
 
 It is stricter than CUDA. The kinds of the arguments are held against the kernel's declaration, arrays must be contiguous,
-each lies between guards that no thread may write to (and which hold NaN, so that reading them shows), arrays declared
-const must come back unchanged. See `cuda_on_cpu.h` for how the threads take turns.
+each lies between guards that no thread may write to (and whose values show if one reads them), and arrays declared const
+must come back unchanged. See `cuda_on_cpu.h` for how the threads take turns.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ from minimapnet.kernels import __path__ as kernels_folder
 
 HEADER = Path(__file__).with_suffix(".h")
 KERNELS = Path(kernels_folder[0]) / "cupy_kernels.py"
-GUARD = 64  # elements on each side of an array
+GUARD = 64  # elements on each side of an array: 1e30, or -1 among integers
 MOST_THREADS = 1024  # of a block
 
 
@@ -43,7 +43,7 @@ def compiled(code: str, options: tuple[str, ...]) -> ctypes.CDLL:
     source, library = (Path(_folder().name) / f"{number}{suffix}" for suffix in (".cpp", ".so"))
     exports = "".join(f"EXPORT({name})\n" for name in names)
     source.write_text(f'#include "{HEADER}"\n{code}\n{exports}')
-    command = ["g++", "-O1", "-shared", "-fPIC", "-Wall", "-Wno-unknown-pragmas", *options, "-o", str(library), str(source)]
+    command = ["g++", "-O1", "-shared", "-fPIC", "-U_FORTIFY_SOURCE", *options, "-o", str(library), str(source)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return ctypes.CDLL(str(library))
@@ -106,7 +106,7 @@ class Guarded:
     def __init__(self, array):
         assert array.flags.c_contiguous, "CuPy hands on the pointer alone: strides are lost"
         self.array = array
-        guard = numpy.full(GUARD, numpy.nan if array.dtype.kind == "f" else 1 << 40, array.dtype)
+        guard = numpy.full(GUARD, 1e30 if array.dtype.kind == "f" else -1, array.dtype)
         self.copy = numpy.concatenate([guard, array.get().reshape(-1), guard])
         self.address = self.copy.ctypes.data + guard.nbytes
         self.before = self.copy.tobytes()
