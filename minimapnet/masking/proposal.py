@@ -1,0 +1,100 @@
+"""What a proposal is to a trainer, and what all proposals share. The kinds are listed in `proposals.py`.
+
+Axis letters: B sentences, T positions, K places for masked positions, N rows of what is drawn.
+"""
+
+import abc
+from dataclasses import dataclass, field
+
+import numpy
+
+from minimapnet import backend
+from minimapnet.errors import InputError
+from minimapnet.masking.masks import mask_sizes, maskable_positions
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """Masks and weights for `gradients`, all on the host.
+
+    positions (N, K) int64, padded with -1; weights (N, K) float64, 0 where padded: the importance weight of the mask over
+    its number of positions, or Horvitz and Thompson's weight of each position. `ids` (N, T) and `attention_mask` (N, T) are
+    those of the rows where they are not the batch as it was given, with N = B, and else None (so is an attention_mask that
+    was not given). `diagnostics` as of `weight_diagnostics` and, where masks or positions are scored, `tau`.
+    """
+
+    positions: numpy.ndarray
+    weights: numpy.ndarray
+    diagnostics: dict[str, float] = field(default_factory=dict)
+    ids: numpy.ndarray | None = None
+    attention_mask: numpy.ndarray | None = None
+
+
+class Proposal(abc.ABC):
+    """Draws masks for the sentences of a batch, with the weights under which gradients are estimates.
+
+    `unbiased` says whether the expectation of `gradients(model, ids, positions, weights, attention_mask)` of what is drawn is
+    exactly the gradient of the uniform objective of the batch's sentences, the mean of E_{M ~ uniform k-sets} l(M).
+    """
+
+    unbiased: bool
+
+    @abc.abstractmethod
+    def draw(self, model, ids, rng: numpy.random.Generator, maskable=None, attention_mask=None) -> Proposed:
+        """Draw masks for ids (B, T), the *unmasked* tokens on the host.
+
+        `maskable` bool (B, T) is true where a mask may fall, by default where `attention_mask` (B, T) is 1, or everywhere.
+        All that is random comes from `rng`.
+
+        Raises InputError for a sentence with nothing to mask, k above its number of maskable positions, maskable padding,
+        and scores that are not positive.
+        """
+
+
+def checked_batch(ids, maskable, attention_mask) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Give ids (B, T) on the host, and where a mask may fall as bool (B, T).
+
+    Raises InputError for other shapes, a sentence with nothing to mask, and padding that is maskable.
+    """
+    ids = backend.to_host(ids)
+    if ids.ndim != 2:
+        raise InputError(f"token ids must be of shape (sentences, tokens), not {ids.shape}")
+    tokens = numpy.ones(ids.shape, bool) if attention_mask is None else backend.to_host(attention_mask) == 1
+    maskable = maskable_positions(tokens if maskable is None else backend.to_host(maskable))
+    for name, array in (("attention_mask", tokens), ("maskable", maskable)):
+        if array.shape != ids.shape:
+            raise InputError(f"{name} must be of the ids' shape {ids.shape}, not {array.shape}")
+    padding = (maskable & ~tokens).any(axis=1)
+    if padding.any():
+        raise InputError(f"padding of sentence {int(padding.argmax())} is said to be maskable: only tokens can be masked")
+    return ids, maskable
+
+
+def sizes(k, maskable: numpy.ndarray) -> numpy.ndarray:
+    """Give the number of positions to mask by sentence, int64 (B,).
+
+    k is that number, or one for each sentence; or, as a float below 1, a share of the maskable positions, rounded, at least 1.
+    Raises InputError for others, naming the first sentence that has fewer maskable positions.
+    """
+    if not isinstance(k, float):
+        return mask_sizes(k, maskable)
+    if not 0 < k < 1:
+        raise InputError(f"k must be a whole number of positions, or a share of them between 0 and 1, not {k}")
+    return numpy.maximum(1, numpy.rint(k * maskable.sum(axis=1)).astype(numpy.int64))
+
+
+def spread(importance: numpy.ndarray, positions: numpy.ndarray) -> numpy.ndarray:
+    """Share each mask's importance weight among its positions: (N,), (N, K) -> weights (N, K), 0 where padded."""
+    masked = positions != -1
+    return masked * (importance / masked.sum(axis=1))[:, None]
+
+
+def weight_diagnostics(importance: numpy.ndarray) -> dict[str, float]:
+    """Say how uneven the importance weights (N,) of a draw are.
+
+    effective_sample_size is (sum w)^2 / (N sum w^2), the share of the N that equal weights would need for the same variance
+    (Kish 1965, Survey Sampling): 1 where they are equal. largest_weight is 1 for every mask of the base distribution.
+    """
+    total, squares = importance.sum(), (importance * importance).sum()
+    share = float(total * total / (importance.size * squares))
+    return {"effective_sample_size": share, "largest_weight": float(importance.max())}
