@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from minimapnet import backend
 
+SORTED_BATCHES = 16
 SHORTEST = 5  # tokens beside [CLS] and [SEP]: there is little to guess from in fewer
 
 
@@ -59,16 +60,20 @@ def rows(tokenizer: Tokenizer, sentences: Iterable[str], width: int) -> Rows:
     return Rows(ids, numpy.array([len(piece) + 2 for piece in pieces], numpy.int64))
 
 
-def batch_of_step(count: int, size: int, seed: int, step: int) -> numpy.ndarray:
-    """Give the numbers (size,) of the sentences of training step `step`, which counts from 0, out of `count`.
+def batch_of_step(lengths: numpy.ndarray, size: int, seed: int, step: int) -> numpy.ndarray:
+    """Give the numbers (size,) of the sentences of training step `step`, which counts from 0; lengths (N,) are all rows'.
 
-    Every epoch is a random order of all sentences, drawn from (seed, epoch), so a step's batch needs no step before it. A
-    batch may end one epoch and begin the next.
+    Every epoch is a random order of all sentences, drawn from (seed, epoch), so a step's batch needs no step before it. From
+    that order 16 batches at a time are sorted by length, so that a batch holds rows of like length and little padding, and
+    come in random order.
     """
-    places = numpy.arange(step * size, (step + 1) * size)  # (B,) in the endless row of epochs
-    epochs = places // count
-    which = numpy.empty(size, numpy.int64)
+    stretch, place = divmod(step, SORTED_BATCHES)
+    places = numpy.arange(stretch * SORTED_BATCHES * size, (stretch + 1) * SORTED_BATCHES * size)  # in the row of epochs
+    epochs = places // len(lengths)
+    which = numpy.empty(len(places), numpy.int64)
     for epoch in numpy.unique(epochs):
-        order = backend.generator(seed, "sentences", epoch).permutation(count)
-        which[epochs == epoch] = order[places[epochs == epoch] % count]
-    return which
+        order = backend.generator(seed, "sentences", epoch).permutation(len(lengths))
+        which[epochs == epoch] = order[places[epochs == epoch] % len(lengths)]
+    batches = which[numpy.argsort(lengths[which], kind="stable")].reshape(SORTED_BATCHES, size)
+    turn = backend.generator(seed, "batches", stretch).permutation(SORTED_BATCHES)[place]
+    return batches[turn]

@@ -19,7 +19,7 @@ from pathlib import Path
 from minimapnet.errors import InputError
 
 VALIDATION_SHARE = 0.1  # of the documents, on average
-PAGE_SENTENCES = 40  # of a document, where a file is cut into documents
+PAGE_SENTENCES = 10  # of a document, where a file is cut into documents
 PROSE_SHARE = 0.85  # of a sentence's characters must be letters, blanks or the marks of ordinary prose
 QUOTES = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'}  # curved to plain
 NOT_DOCUMENTATION = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
@@ -56,7 +56,7 @@ def _share(name: str) -> float:
 
 
 def from_file(path: str | Path) -> Corpus:
-    """Read a UTF-8 text: blank lines part its paragraphs, and every 40 sentences are a document.
+    """Read a UTF-8 text: blank lines part its paragraphs, and every 10 sentences are a document.
 
     Nothing is dropped but repeated sentences.
 
@@ -156,12 +156,12 @@ def prose(text: str) -> Iterator[str]:
     for paragraph in paragraphs(text):
         plain = re.sub(r":[a-z:]+:`~?([^`]*)`", r"\1", paragraph)
         plain = re.sub(r"[`*|]|\s*\[\d+\]", "", plain).translate(QUOTES)
-        yield from (sentence for sentence in sentences(plain) if _is_prose(sentence))
+        yield from (sentence for sentence in sentences(plain.strip()) if _is_prose(sentence))
 
 
 def _is_prose(sentence: str) -> bool:
     plain = sum(letter.isalpha() or letter in " ,'.-" for letter in sentence)
-    return sentence[:1].isupper() and sentence[-1] in ".!?" and plain >= PROSE_SHARE * len(sentence)
+    return sentence[0].isupper() and sentence[-1] in ".!?" and plain >= PROSE_SHARE * len(sentence)
 
 
 def paragraphs(text: str) -> Iterator[str]:
@@ -176,7 +176,8 @@ def paragraphs(text: str) -> Iterator[str]:
 def sentences(paragraph: str) -> list[str]:
     """Cut a paragraph after each full stop, question or exclamation mark that a blank and a capital or quote follow.
 
-    A full stop after "e.g.", "i.e.", "etc.", "vs." or a single capital letter does not end a sentence.
+    A full stop after "e.g.", "i.e.", "etc.", "vs." or a single capital letter does not end a sentence. The wide marks of
+    Chinese and Japanese end one in any case.
     """
     ends = r"(?<=[.!?])(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\betc\.)(?<!\bvs\.)(?<!\b[A-Z]\.)\s+(?=[^\W\d_a-z]|[\"'(])"
-    return re.split(ends, paragraph)
+    return [sentence for sentence in re.split(ends + r"|(?<=[。！？])\s*", paragraph) if sentence]

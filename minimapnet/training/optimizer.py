@@ -60,7 +60,7 @@ class AdamW:
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
-    """Give the learning rate of update `step`, of 0 .. steps - 1: up in a line to `peak` in `warmup` updates, then down to 0.
+    """Give the learning rate of update `step` of 0 .. steps - 1: a line up to `peak` in `warmup` updates, a line down.
 
     The first update has peak / warmup, the last peak / (steps - warmup): none is zero.
     """

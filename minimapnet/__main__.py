@@ -1,0 +1,8 @@
+"""`python -m minimapnet` is the command `minimapnet`."""
+
+import sys
+
+from minimapnet.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
