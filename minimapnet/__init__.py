@@ -5,6 +5,8 @@ Source: Chen 2020, Variance-reduced Language Pretraining via a Mask Proposal Net
 
 from minimapnet.backend import use
 from minimapnet.errors import InputError
+from minimapnet.masking.distributions import ConditionalBernoulli, UniformMasks
+from minimapnet.masking.optimal import optimal_mask_proposal, optimal_position_proposal
 from minimapnet.model.bert import Bert
 from minimapnet.model.config import BertConfig
 from minimapnet.model.gradients import gradients, gradients_and_norms, token_losses
@@ -13,9 +15,13 @@ from minimapnet.model.norms import sequence_gradient_norms, token_gradient_norms
 __all__ = [
     "Bert",
     "BertConfig",
+    "ConditionalBernoulli",
     "InputError",
+    "UniformMasks",
     "gradients",
     "gradients_and_norms",
+    "optimal_mask_proposal",
+    "optimal_position_proposal",
     "sequence_gradient_norms",
     "token_gradient_norms",
     "token_losses",

@@ -4,7 +4,7 @@ Axis letters: B sentences, T positions, K places for masked positions, N rows of
 """
 
 import abc
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy
 
@@ -33,8 +33,8 @@ class Proposed:
 class Proposal(abc.ABC):
     """Draws masks for the sentences of a batch, with the weights under which gradients are estimates.
 
-    `unbiased` says whether the expectation of `gradients(model, ids, positions, weights, attention_mask)` of what is drawn is
-    exactly the gradient of the uniform objective of the batch's sentences, the mean of E_{M ~ uniform k-sets} l(M).
+    `unbiased` says whether `gradients(model, ids, positions, weights, attention_mask)` of what is drawn has exactly the
+    gradient of the uniform objective, the mean over the batch's sentences of E_{M ~ uniform k-sets} l(M), as its expectation.
     """
 
     unbiased: bool
@@ -73,8 +73,8 @@ def checked_batch(ids, maskable, attention_mask) -> tuple[numpy.ndarray, numpy.n
 def sizes(k, maskable: numpy.ndarray) -> numpy.ndarray:
     """Give the number of positions to mask by sentence, int64 (B,).
 
-    k is that number, or one for each sentence; or, as a float below 1, a share of the maskable positions, rounded, at least 1.
-    Raises InputError for others, naming the first sentence that has fewer maskable positions.
+    k is that number, or one for each sentence; or, as a float below 1, a share of the maskable positions (rounded, at least
+    1). Raises InputError for others, naming the first sentence that has fewer maskable positions.
     """
     if not isinstance(k, float):
         return mask_sizes(k, maskable)
@@ -89,6 +89,12 @@ def spread(importance: numpy.ndarray, positions: numpy.ndarray) -> numpy.ndarray
     return masked * (importance / masked.sum(axis=1))[:, None]
 
 
+def with_rows(drawn: Proposed, ids: numpy.ndarray, attention_mask, sentences: numpy.ndarray) -> Proposed:
+    """Add to what is drawn the ids and attention mask of its rows, row r being a mask of sentence sentences[r]: int (N,)."""
+    chosen = None if attention_mask is None else backend.to_host(attention_mask)[sentences]
+    return replace(drawn, ids=ids[sentences], attention_mask=chosen)
+
+
 def weight_diagnostics(importance: numpy.ndarray) -> dict[str, float]:
     """Say how uneven the importance weights (N,) of a draw are.
 
@@ -98,3 +104,41 @@ def weight_diagnostics(importance: numpy.ndarray) -> dict[str, float]:
     total, squares = importance.sum(), (importance * importance).sum()
     share = float(total * total / (importance.size * squares))
     return {"effective_sample_size": share, "largest_weight": float(importance.max())}
+
+
+def tau(scores: numpy.ndarray, among: numpy.ndarray | None = None) -> float:
+    """Give sqrt(E s^2) / E s of the scores (B, M) of each sentence, its square averaged over sentences: at least 1.
+
+    `among` (B, M) says which scores exist, None for all. Were the scores the norms, tau^2 would be the factor by which
+    drawing in proportion to them lowers the second moment, so 1 says that there is nothing to gain.
+    Source: Katharopoulos and Fleuret 2018, arXiv 1803.00942, section 3.3.
+    """
+    among = numpy.ones(scores.shape, bool) if among is None else among
+    count, kept = among.sum(axis=1), numpy.where(among, scores, 0.0)
+    return float(numpy.sqrt(numpy.mean(count * (kept * kept).sum(axis=1) / kept.sum(axis=1) ** 2)))
+
+
+def checked_scores(scores, shape: tuple[int, ...], among: numpy.ndarray | None = None) -> numpy.ndarray:
+    """Give scores as float64 on the host, 0 where they are not `among` (of that shape) those that count, None for all.
+
+    Raises InputError for another shape, and for scores that are not positive and finite where they count.
+    """
+    scores = backend.to_host(scores).astype(numpy.float64)
+    if scores.shape != shape:
+        raise InputError(f"scores must be of shape {shape}, not {scores.shape}")
+    bad = ~((scores > 0) & (scores < numpy.inf))
+    if among is not None:
+        bad &= among
+    if bad.any():
+        where = tuple(int(i) for i in numpy.argwhere(bad)[0])
+        raise InputError(
+            f"scores must be positive and finite, but at {where} stands {scores[where]}: is the loss finite and above 0?"
+        )
+    return scores if among is None else numpy.where(among, scores, 0.0)
+
+
+def checked_share(share: float, what: str) -> float:
+    """Give a number from 0 to 1. Raises InputError for others."""
+    if not 0 <= share <= 1:
+        raise InputError(f"{what} must lie between 0 and 1, not {share}")
+    return float(share)
