@@ -32,6 +32,7 @@ from minimapnet.training.optimizer import AdamW, learning_rate
 EVALUATION_SEED = 0  # of the validation masks, whatever the runs' seeds are
 EVALUATION_ROWS = 64  # forward at once
 CONFIDENCE = 0.95
+BAR = "{desc} {percentage:3.0f} %|{bar:10}| {elapsed}, {remaining} left{postfix}"
 RULE = (
     "The final validation losses are compared seed by seed. A is better than B if the 95 % interval (Student's t) of the "
     "mean difference A - B lies below zero, worse if it lies above, and else no difference was found."
@@ -198,7 +199,8 @@ def train(task: Task, settings: Settings, proposal: Proposal, seed: int, bar: tq
             raise InputError(f"training diverged at step {step} (learning rate {rate:.2g}): the loss is {loss}")
         tokens += int(attention_mask.sum())
         bar.update()
-        bar.set_postfix(loss=f"{loss:.2f}", tokens_per_s=f"{tokens / (time.perf_counter() - started):,.0f}", refresh=False)
+        speed = tokens / (time.perf_counter() - started)
+        bar.set_postfix_str(f"loss {loss:.2f}, {speed:,.0f} tokens/s", refresh=False)
         if step + 1 in evaluate_at:
             curve.append((step + 1, validation_loss(model, task)))
     return curve
@@ -244,7 +246,7 @@ def compare(corpus: Corpus, settings: Settings, seed: int, folder: Path) -> dict
     task = prepare(corpus, settings, folder)
     seeds = range(seed, seed + settings.seeds)
     curves = {proposal.name: {} for proposal in PROPOSALS}
-    with tqdm(total=len(PROPOSALS) * len(seeds) * settings.steps, unit="step", disable=None) as bar:
+    with tqdm(total=len(PROPOSALS) * len(seeds) * settings.steps, bar_format=BAR, disable=None) as bar:
         for run_seed in seeds:
             for proposal in PROPOSALS:
                 curves[proposal.name][run_seed] = train(task, settings, proposal, run_seed, bar)
