@@ -22,8 +22,8 @@ keep_freed_memory()
 BLOCK = 1 << 15  # elements of a block: 128 KiB of float32, so that three of them share a core's second-level cache
 
 # erf(x / sqrt 2) = tanh(x P(x^2)) defines a smooth function P. These are the coefficients of its least-error polynomial
-# (`python benchmarks/fit_gelu.py` prints them): Phi is within 1e-7, as near as float32 gets. The first two terms, refitted,
-# are the "tanh GELU". SciPy's own erf costs 14 ns a value, this 2: it serves float64, where the checks are made.
+# (`python benchmarks/fit_gelu.py` prints them, to eight digits): Phi is within 1e-7, as near as float32 gets. The first two
+# terms, refitted, are the "tanh GELU". SciPy's own erf costs 14 ns a value, this 2: it serves float64, where the checks are made.
 ERF_AS_TANH = (
     0.7978849414599096,
     0.036333084576402705,
@@ -262,7 +262,7 @@ def adamw_step(params, grads, mean, square, step: int, decayed: int, *, lr, beta
     pool.run([lambda share=share: update_blocks(share) for share in shares])
 
 
-CHUNK_TOKENS = 512  # of a part of the batch that one thread takes through the whole model while it stays in the cache
+CHUNK_TOKENS = 1024  # of a part of the batch that one thread takes through the whole model while it stays in the cache
 
 PRODUCT_ELEMENTS = 1 << 18  # of gradients that are multiplied out for single sequences: what stays in the cache
 

@@ -1,0 +1,182 @@
+"""Forward and backward of one training step against PyTorch's, in time and memory.
+
+    python benchmarks/step.py                       all three sizes on the CPU (about 5 minutes)
+    python benchmarks/step.py --sizes tiny --rounds 5
+    python benchmarks/step.py --backend cupy        on a GPU; PyTorch takes part where its CUDA works
+
+Needs `pip install -e .[oracle]`. Each contender runs in its own process on the same number of threads, starts from the same
+weights, and must give the same loss and gradient norm before anything is timed. GFLOP/s counts the matrix products of the
+mathematics, two operations a multiplication, backward twice the forward, logits at masked places alone: the same count for
+every contender, whatever it executes (ours and (a+) execute fewer, since they spare the last layer's unmasked places; (b)
+executes more, since it makes all logits).
+"""
+
+import argparse
+import statistics
+import sys
+from dataclasses import dataclass
+
+import numpy
+import timing
+import torch_peers
+
+from minimapnet import Bert, BertConfig, backend, gradients
+from minimapnet.kernels import pool
+
+PEAK_WIDTH = 2048  # of the square matrices whose product gives the machine's peak
+MASK = 1  # the token id of [MASK]
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model and a batch: V, T, C, layers, heads, B sentences, K masked positions; feed-forward is 4C."""
+
+    vocabulary: int
+    tokens: int
+    width: int
+    layers: int
+    heads: int
+    sentences: int
+    masked_tokens: int
+
+    def model(self) -> Bert:
+        """Make the model, the same in every process."""
+        config = BertConfig(
+            vocab_size=self.vocabulary,
+            hidden_size=self.width,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            intermediate_size=4 * self.width,
+            max_position_embeddings=self.tokens,
+            mask_token_id=MASK,
+        )
+        return Bert(config, seed=0)
+
+    def batch(self):
+        """Draw ids (B, T) and positions (B, K), the same in every process."""
+        rng = backend.generator(0, "benchmark")
+        ids = rng.integers(MASK + 1, self.vocabulary, (self.sentences, self.tokens))
+        positions = numpy.stack([rng.permutation(self.tokens)[: self.masked_tokens] for _ in ids])
+        return ids, positions
+
+    def masked(self, ids, positions):
+        """Give ids with [MASK] at the positions."""
+        inputs = ids.copy()
+        numpy.put_along_axis(inputs, positions, MASK, axis=1)
+        return inputs
+
+    def operations(self) -> int:
+        """Count the operations of all matrix products of a step, forward and backward."""
+        rows, masked, C = self.sentences * self.tokens, self.sentences * self.masked_tokens, self.width
+        a_layer = rows * (3 * C * C + C * C + 2 * 4 * C * C) + 2 * rows * self.tokens * C
+        head = masked * (C * C + C * self.vocabulary)
+        return 3 * 2 * (self.layers * a_layer + head)
+
+
+SIZES = {
+    "tiny": Size(56, 64, 128, 2, 4, 32, 10),
+    "small": Size(8192, 128, 256, 4, 4, 32, 19),
+    "large": Size(30522, 128, 256, 4, 4, 16, 19),
+}
+PEERS = {
+    "(a) PyTorch eager": torch_peers.EagerStep,
+    "(a+) as (a), last layer at masked places": torch_peers.EagerRowsStep,
+    "(b) BertForMaskedLM": torch_peers.HuggingFaceStep,
+}
+OURS = "minimapnet"
+
+
+class OurStep:
+    """Ours, as a training loop calls it: from token ids and positions on the host."""
+
+    def __init__(self, size: Size, name: str):
+        backend.use(name)
+        self.model, self.batch, self.grads = size.model(), size.batch(), None
+        self.before = self._gpu_bytes()
+
+    def step(self) -> float:
+        self.grads = None  # as PyTorch's zero_grad lets go of them
+        loss, self.grads = gradients(self.model, *self.batch)  # the loss on the host: the device has finished
+        return loss
+
+    def gradient_norm(self) -> float:
+        return float(sum((backend.to_host(g).astype("float64") ** 2).sum() for g in self.grads.values()) ** 0.5)
+
+    def gpu_peak_mib(self):
+        return None if backend.name == "numpy" else (self._gpu_bytes() - self.before) / timing.MIB
+
+    def _gpu_bytes(self):
+        if backend.name == "numpy":
+            return None
+        return backend.xp.get_default_memory_pool().total_bytes()
+
+
+class NumpyProduct:
+    """The machine's matrix-product peak, as NumPy reaches it."""
+
+    def __init__(self, width: int):
+        self.a = numpy.random.default_rng(0).standard_normal((width, width), dtype=numpy.float32)
+
+    def step(self) -> float:
+        return float((self.a @ self.a)[0, 0])
+
+
+def measure(name: str, size: Size, library: str, rounds: int):
+    """Give the table's rows for one size, checked, timed and weighed."""
+    contenders = start(size, library)
+    try:
+        peaks = {who: contender.ask("peak") for who, contender in contenders.items() if not who.endswith("product")}
+        check({who: contenders[who].ask("check") for who in peaks})
+        taken = timing.interleaved(contenders, rounds)
+    finally:
+        for contender in contenders.values():
+            contender.stop()
+    medians = {who: statistics.median(times) for who, times in taken.items()}
+    reference = medians.get("(a) PyTorch eager")
+    rows = []
+    for who, median in medians.items():
+        product = who.endswith("product")
+        work = 2 * PEAK_WIDTH**3 if product else size.operations()
+        ratio = f"{median / reference:.2f}" if reference and not product else "-"
+        peak = "-" if product else f"{peaks[who]:.0f}"
+        rows.append([name, who, timing.spread(taken[who]), ratio, f"{work / median / 1e6:.0f}", peak])
+    return rows
+
+
+def start(size: Size, library: str) -> dict:
+    """Start all contenders that this machine can run."""
+    threads = pool.threads()
+    contenders = {OURS: timing.Process(OurStep, size, library)}
+    if library == "numpy" or torch_peers.torch.cuda.is_available():
+        device = "cpu" if library == "numpy" else "cuda"
+        contenders |= {who: timing.Process(peer, size, threads, device) for who, peer in PEERS.items()}
+    if library == "numpy":
+        contenders["NumPy matrix product"] = timing.Process(NumpyProduct, PEAK_WIDTH)
+        contenders["PyTorch matrix product"] = timing.Process(torch_peers.TorchProduct, PEAK_WIDTH, threads)
+    return contenders
+
+
+def check(results: dict) -> None:
+    """Stop unless all contenders give the same loss and gradient norm to 1e-4."""
+    loss, norm = results[OURS]
+    for who, (other_loss, other_norm) in results.items():
+        if abs(other_loss - loss) > 1e-4 * abs(loss) or abs(other_norm - norm) > 1e-4 * norm:
+            sys.exit(f"{who} does not compute the same: loss {other_loss} and {loss}, norm {other_norm} and {norm}")
+    print(f"same loss {loss:.5f} and gradient norm {norm:.5f} for {len(results)} contenders", file=sys.stderr)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
+    arguments = parser.parse_args()
+    rows = []
+    for name in arguments.sizes:
+        rows += measure(name, SIZES[name], arguments.backend, arguments.rounds)
+    print(f"{pool.threads()} threads, NumPy {numpy.__version__}, PyTorch {torch_peers.torch.__version__}\n")
+    print(timing.table(["size", "contender", "ms (quartiles)", "of (a)", "GFLOP/s", "peak MiB"], rows))
+
+
+if __name__ == "__main__":
+    main()
