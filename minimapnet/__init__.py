@@ -7,6 +7,8 @@ from minimapnet.backend import use
 from minimapnet.errors import InputError
 from minimapnet.masking.distributions import ConditionalBernoulli, UniformMasks
 from minimapnet.masking.optimal import optimal_mask_proposal, optimal_position_proposal
+from minimapnet.masking.variance import decompose_variance
+from minimapnet.masking.variance_report import VarianceReport
 from minimapnet.model.bert import Bert
 from minimapnet.model.config import BertConfig
 from minimapnet.model.gradients import gradients, gradients_and_norms, token_losses
@@ -18,6 +20,8 @@ __all__ = [
     "ConditionalBernoulli",
     "InputError",
     "UniformMasks",
+    "VarianceReport",
+    "decompose_variance",
     "gradients",
     "gradients_and_norms",
     "optimal_mask_proposal",

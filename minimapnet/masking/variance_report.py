@@ -1,0 +1,172 @@
+"""What the variance laboratory finds, to be read as attributes, printed as a table, or saved as JSON.
+
+All variances and squared norms are in nats^2: squared Euclidean norms of gradients of a loss in nats, the trace of the
+covariance where it is a variance, of one gradient of one sentence under one mask.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from scipy import special
+
+from minimapnet.files import written_whole
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its standard error over sentences, 0 where the number is exact.
+
+    `freedom` is the number of degrees of freedom that the standard error was estimated with, sentences - 1.
+    """
+
+    value: float
+    standard_error: float = 0.0
+    freedom: int = 1
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The ends of the 95 % interval by Student's t."""
+        half = float(special.stdtrit(self.freedom, (1 + CONFIDENCE) / 2)) * self.standard_error
+        return self.value - half, self.value + half
+
+    def text(self, digits: str = ".4g", percent: bool = False) -> str:
+        """Write the number with its standard error behind it."""
+        scale, sign = (100, " %") if percent else (1, "")
+        if not self.standard_error:
+            return f"{self.value * scale:{digits}}{sign}"
+        return f"{self.value * scale:{digits}} +- {self.standard_error * scale:.2g}{sign}"
+
+
+@dataclass(frozen=True)
+class Variances:
+    """The variance of a gradient under uniform masks, or that of one group of parameters' part of it, in nats^2.
+
+    data: Var_x(E_M[g | x]); mask: E_x[Var_M(g | x)]; headroom: E_x[Var_M(|g| | x)], the most that a choice of single masks
+    within a sentence can remove of the mask variance. Data and mask variances of the groups add up to those of the whole;
+    the headroom of a group is what could be removed if that group alone counted, and headrooms do not add up.
+    """
+
+    data: Estimate
+    mask: Estimate
+    headroom: Estimate
+
+
+@dataclass(frozen=True)
+class ProposalVariance:
+    """What one proposal makes of the mask variance, against uniform masks of the same sentences.
+
+    mask: its own mask variance, in nats^2: the variance within a sentence of its estimate, times the rows that the estimate
+    takes, so that proposals compare at equal numbers of gradient rows (what scoring costs is not in it). ratio: the same as
+    a share of the uniform masks' mask variance. share_won: what it removes, as a share of the headroom; None for a biased
+    proposal, which removes something else as well, and for one of several rows, which the headroom does not bound.
+
+    Where it is biased (`unbiased` False), also in nats^2 and possibly below 0 by chance, as the estimates are unbiased:
+    sentence_bias is E_x |E g of the proposal - E g of uniform masks, given x|^2, and bias the squared norm of the same
+    difference after the average over x, which is at most that and what is left however large the batch.
+    """
+
+    unbiased: bool
+    rows: int
+    mask: Estimate
+    ratio: Estimate
+    removed_by_group: dict[str, Estimate]
+    share_won: Estimate | None = None
+    sentence_bias: Estimate | None = None
+    bias: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class VarianceReport:
+    """Where the variance of a gradient comes from; see `Variances` for the words and the units.
+
+    sentences N and masks R of each are what it was estimated from; masks is None where all were enumerated, and then data
+    is the variance over these very sentences and nothing has a standard error. positions is the mean number of masked
+    positions of a mask, maskable that of maskable positions. mask_share is mask / (data + mask); headroom_share is
+    headroom / mask; signal is |E g|^2. The mean gradient of N sentences with R masks each has the variance
+    data / N + mask / (N R).
+    """
+
+    sentences: int
+    masks: int | None
+    positions: float
+    maskable: float
+    whole: Variances
+    mask_share: Estimate
+    headroom_share: Estimate
+    signal: Estimate
+    groups: dict[str, Variances]
+    proposals: dict[str, ProposalVariance]
+
+    @property
+    def data(self) -> Estimate:
+        """Var_x(E_M[g | x]), in nats^2."""
+        return self.whole.data
+
+    @property
+    def mask(self) -> Estimate:
+        """E_x[Var_M(g | x)] under uniform masks, in nats^2."""
+        return self.whole.mask
+
+    @property
+    def headroom(self) -> Estimate:
+        """E_x[Var_M(|g| | x)], in nats^2."""
+        return self.whole.headroom
+
+    def save(self, file: str | Path) -> None:
+        """Write everything as JSON, estimates as {"value", "standard_error", "freedom"}.
+
+        Raises InputError where the file cannot be written; what was there before then still is.
+        """
+        with written_whole(Path(file)) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+    def __str__(self) -> str:
+        drawn = "all masks" if self.masks is None else f"{self.masks} masks each"
+        heading = (
+            f"{self.sentences} sentences, {drawn}, of {self.positions:.3g} of {self.maskable:.3g} positions on average"
+            + ("" if self.masks is None else " (+- standard error over sentences)")
+        )
+        parts = [heading, _aligned(self._whole_rows()), _aligned(self._group_rows())]
+        if self.proposals:
+            parts.append(_aligned(self._proposal_rows()))
+        return "\n\n".join(parts)
+
+    def _whole_rows(self):
+        return [
+            ["one mask of one sentence", "nats^2", ""],
+            ["data variance", self.data.text(), ""],
+            ["mask variance", self.mask.text(), f"{self.mask_share.text('.1f', percent=True)} of the two"],
+            ["headroom", self.headroom.text(), f"{self.headroom_share.text('.1f', percent=True)} of the mask variance"],
+            ["|mean gradient|^2", self.signal.text(), ""],
+        ]
+
+    def _group_rows(self):
+        rows = [["by group of parameters", "data", "mask", "headroom"]]
+        for name, group in self.groups.items():
+            rows.append([name, group.data.text(), group.mask.text(), group.headroom.text()])
+        return rows
+
+    def _proposal_rows(self):
+        rows = [["proposal", "mask variance", "of uniform", "of headroom won", "bias^2, a sentence", "bias^2"]]
+        for name, one in self.proposals.items():
+            ratio, won = one.ratio.text(".1f", percent=True), _or_dash(one.share_won, ".0f", percent=True)
+            biases = [_or_dash(bias, ".3g") for bias in (one.sentence_bias, one.bias)]
+            rows.append([name, one.mask.text(), ratio, won, *biases])
+        return rows
+
+
+def _or_dash(estimate: Estimate | None, digits: str, percent: bool = False) -> str:
+    return "-" if estimate is None else estimate.text(digits, percent)
+
+
+def _aligned(rows: list[list[str]]) -> str:
+    """Write rows of equal length as a table: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

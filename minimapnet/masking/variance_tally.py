@@ -1,0 +1,142 @@
+"""The streaming sums of the variance laboratory, and what is estimated from them: pure arithmetic, no model.
+
+Sentence b has the mean gradient m_b of R masks with gradients g_b1 .. g_bR. A few numbers a sentence are all that is kept,
+each for the whole and for every group of parameters:
+
+    within   1/(R-1) sum_r |g_br - m_b|^2 = R/(R-1) (mean_r |g_br|^2 - |m_b|^2)      its expectation is Var_M(g | x_b)
+    noise    within / R                                                              Var_M(m_b | x_b)
+    norms    the sample variance over r of |g_br|                                    Var_M(|g| | x_b)
+    square   |m_b|^2
+    step     (b-1)/b |m_b - mean of m_1 .. m_(b-1)|^2, from b = 2 on                 Var_x(m)
+
+The mean of the N-1 steps *is* the sample variance of the means, sum_b |m_b - mean|^2 / (N-1): Welford's recursion adds up
+exactly these numbers. So the unbiased estimate over all pairs of sentences needs one parameter-sized vector, the running
+mean, and no second pass. Var_x(m) holds the noise of the masks too, and
+
+    data variance   mean step - mean noise              mask variance   mean within
+    headroom        mean norms                          |E g|^2         mean square - mean step
+
+are unbiased (the last is the mean of m_b . m_c over all pairs of different sentences).
+
+Everything reported is a function of the means of such numbers, and its standard error is the jackknife's over sentences: the
+function with one sentence's numbers left out. For means of `within` and `norms` that is exact. For a step it is nearly so:
+leaving sentence b out of the text would also change the later running means a little. The steps of vectors that are drawn
+independently are uncorrelated with equal expectations (they are what Helmert's orthogonal transformation gives), and to
+first order a step differs from |m_b - E m|^2, which a sentence contributes to the variance, by noise of zero mean.
+
+Sources: Welford 1962, Technometrics 4, 419-420; Efron and Stein 1981, The jackknife estimate of variance, Annals of
+Statistics 9, 586-596.
+
+Axis letters: N sentences, R masks, P parameters, G groups of parameters, Q the whole and then the groups: 1 + G.
+"""
+
+from collections.abc import Callable
+
+import numpy
+
+
+class RunningMean:
+    """The mean of the vectors (P,) seen so far, flat buffers, and how far each new one lies from it."""
+
+    def __init__(self, groups):
+        self._groups, self._mean, self._count = groups, None, 0
+
+    def step(self, vector) -> numpy.ndarray:
+        """Take in a vector -> (b-1)/b |vector - mean so far|^2 for the whole and by group (Q,); NaN for the first."""
+        self._count += 1
+        if self._mean is None:
+            self._mean = vector.copy()
+            return numpy.full(1 + len(self._groups.names), numpy.nan)
+        away = vector - self._mean  # (P,)
+        squares = self._groups.squares(away)  # (G,)
+        away /= self._count
+        self._mean += away
+        return whole_and_groups(squares) * ((self._count - 1) / self._count)
+
+
+def whole_and_groups(squares: numpy.ndarray) -> numpy.ndarray:
+    """Put the sum over groups before them: (G, ...) -> (Q, ...)."""
+    return numpy.concatenate([squares.sum(axis=0, keepdims=True), squares])
+
+
+class Tally:
+    """The numbers of every sentence: `columns` {name: list of (Q,)}, to which `add` adds those of one more.
+
+    Those of a proposal are in columns that begin with its name.
+    """
+
+    def __init__(self, groups):
+        self.groups, self.columns = groups, {}
+        self._means = {}  # what is averaged -> RunningMean
+
+    def add(self, mean, squares: numpy.ndarray) -> None:
+        """Take in a sentence: its mean gradient (P,), a flat buffer, and |g_r|^2 of each of its masks by group (G, R)."""
+        squares, square = whole_and_groups(squares), self._square(mean)  # (Q, R), (Q,)
+        self._put("within", within(squares, square))
+        self._put("noise", self.columns["within"][-1] / squares.shape[1])
+        self._put("norms", numpy.sqrt(squares).var(axis=1, ddof=1))
+        self._put("square", square)
+        self._put("step", self._step("", mean))
+
+    def add_weighted(self, name: str, squares: numpy.ndarray, importance: numpy.ndarray) -> None:
+        """Take in what a proposal drew for the latest sentence: |w g|^2 by group (G, R) and the weights w (R,)."""
+        self._put(f"{name}/removed", removed(whole_and_groups(squares), importance))
+
+    def add_estimates(self, name: str, mean, squares: numpy.ndarray, rows: int, uniform=None) -> None:
+        """Take in a proposal's own estimates of the latest sentence's gradient, of `rows` rows each, in the form of `add`.
+
+        For a biased proposal `uniform` (P,) is the mean gradient that was given to `add`.
+        """
+        variance = within(whole_and_groups(squares), self._square(mean))  # (Q,), of one estimate
+        self._put(f"{name}/removed", self.columns["within"][-1] - rows * variance)
+        if uniform is not None:
+            away = mean - uniform
+            square, noise = self._square(away), variance / squares.shape[1] + self.columns["noise"][-1]
+            self._put(f"{name}/sentence bias", square - noise)
+            self._put(f"{name}/square", square)
+            self._put(f"{name}/step", self._step(name, away))
+
+    def _square(self, vector):
+        return whole_and_groups(self.groups.squares(vector))
+
+    def _step(self, what, vector):
+        return self._means.setdefault(what, RunningMean(self.groups)).step(vector)
+
+    def _put(self, column, values):
+        self.columns.setdefault(column, []).append(values)
+
+
+def within(squares: numpy.ndarray, square: numpy.ndarray) -> numpy.ndarray:
+    """Give the sample variance of R vectors from their squared norms (Q, R) and that of their mean (Q,) -> (Q,)."""
+    R = squares.shape[1]
+    return R / (R - 1) * (squares.mean(axis=1) - square)
+
+
+def removed(squares: numpy.ndarray, importance: numpy.ndarray) -> numpy.ndarray:
+    """Estimate what a proposal removes, E_p |g|^2 - E_q |h|^2 with h = w g, from its own draws: unbiased, (Q,).
+
+    squares (Q, R) are the squared norms |h|^2 of R independent draws M ~ q, importance (R,) their weights w = p/q.
+
+    E_q[w f] = E_p[f] for every f, so E_p |g|^2 = E_q[w |g|^2] = E_q[|h|^2 / w], and the difference is E_q[|h|^2 (1/w - 1)].
+    Added to it is a (w - 1), whose expectation is 0 for every a that does not depend on the draw. With a = the mean |h|^2 of
+    the other draws nearly all noise cancels near q*: there |h| hardly varies, and (1/w - 1) + (w - 1) = (1 - w)^2 / w.
+    """
+    others = (squares.sum(axis=1, keepdims=True) - squares) / (squares.shape[1] - 1)  # (Q, R)
+    return (squares * (1 / importance - 1) + others * (importance - 1)).mean(axis=1)
+
+
+def jackknife(columns: dict[str, list], function: Callable[[dict], numpy.ndarray]) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Give function(means of the columns) and its standard error, both (Q,).
+
+    `columns` {name: N numbers (Q,), NaN where a sentence has none}; `function` takes {name: means (..., Q)} -> (..., Q).
+    """
+    full, left_out = {}, {}
+    for name, rows in columns.items():
+        values = numpy.array(rows)  # (N, Q)
+        there = ~numpy.isnan(values)
+        total, count = numpy.where(there, values, 0.0).sum(axis=0), there.sum(axis=0)  # (Q,)
+        full[name] = total / count
+        left_out[name] = (total - numpy.where(there, values, 0.0)) / (count - there)  # (N, Q)
+    estimates = function(left_out)  # (N, Q)
+    N = len(estimates)
+    return function(full), numpy.sqrt((N - 1) * estimates.var(axis=0))
