@@ -56,7 +56,8 @@ def _why_no_cupy() -> str | None:
             cupy.zeros(1) + 1  # a launch, since a device that is listed may still refuse to work
             return None
     except Exception as error:  # CuPy raises many kinds, by driver and by version
-        return f"no GPU works here ({type(error).__name__}: {str(error).splitlines()[0]}); use --backend numpy"
+        detail = f"{type(error).__name__}: {error}".splitlines()[0]
+        return f"no GPU works here ({detail}); use --backend numpy"
     return "no GPU is visible to CuPy; use --backend numpy"
 
 

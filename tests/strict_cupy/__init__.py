@@ -25,8 +25,8 @@ OF_ARRAYS = """
     all allclose amax amin any arange argmax argmin argsort array_equal ascontiguousarray broadcast_arrays broadcast_to
     concatenate copyto count_nonzero cumsum diagonal dot einsum empty empty_like expand_dims eye flatnonzero flip full
     full_like inner isin linspace matmul max mean min moveaxis nonzero ones ones_like outer prod ravel repeat reshape roll
-    searchsorted sort split squeeze stack std sum swapaxes take take_along_axis tensordot tile transpose tril triu unique
-    var zeros zeros_like
+    searchsorted sort split squeeze stack std sum swapaxes take take_along_axis tensordot tile trace transpose tril triu
+    unique var zeros zeros_like
 """
 CONSTANTS = "bool_ dtype e finfo float32 float64 iinfo inf int8 int32 int64 nan newaxis pi uint8"
 

@@ -7,7 +7,7 @@ single element or a reduction is a 0-d device array, never a Python number; slic
 Refused although CuPy allows it, since each is a hidden transfer, a wait, or a quiet promotion:
 - lists and NumPy arrays as indices, and NumPy arrays as the value of an assignment: CuPy copies them to the device;
 - NumPy's functions on device arrays: CuPy takes them over (only `numpy.shape`, `ndim` and `size` work here);
-- NumPy scalars in arithmetic: they would promote float32 to float64 (indices may be NumPy integers);
+- NumPy scalars in arithmetic: they would promote float32 to float64 (indices and shapes may be NumPy integers);
 - indices out of range: CuPy wraps them silently, this raises IndexError;
 - `float`, `int` and `bool` of arrays of one element that are not 0-d.
 """
@@ -24,11 +24,15 @@ def unwrap(value, where, sequences=False):
     """Give what NumPy may see of an argument of `where`; TypeError for host arrays, and for lists unless `sequences`."""
     if isinstance(value, ndarray):
         return value._array
+    if sequences and isinstance(value, numpy.integer):
+        return int(value)
     if isinstance(value, numpy.generic) or not isinstance(value, (*PLAIN, list, tuple)):
         raise TypeError(f"{where}: unsupported type {type(value)} beside device arrays")
     if isinstance(value, (list, tuple)):
         if not sequences:
             raise TypeError(f"{where}: a {type(value).__name__} is no device array")
+        if any(isinstance(part, float) for part in value):
+            raise TypeError(f"{where}: a list of numbers is no device array")
         return type(value)(unwrap(part, where, sequences) for part in value)
     return value
 

@@ -7,3 +7,7 @@ from strict_cupy.array import unwrap, wrap
 
 def qr(a, mode="reduced"):
     return wrap(numpy.linalg.qr(unwrap(a, "qr"), mode))
+
+
+def cholesky(a):
+    return wrap(numpy.linalg.cholesky(unwrap(a, "cholesky")))
