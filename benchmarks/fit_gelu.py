@@ -3,8 +3,8 @@
     python benchmarks/fit_gelu.py        (about 10 seconds)
 
 prints for several degrees the greatest error of Phi in exact arithmetic and in float32, and the coefficients. `ERF_AS_TANH`
-in `minimapnet/kernels/numpy_kernels.py` is degree 6; from one LAPACK to another, rounding changes the ninth digit. The fit is
-minimax by Lawson's iteration: least squares at many points, each reweighted by its error, again and again.
+in `minimapnet/kernels/numpy_kernels.py` is degree 6; rounding changes the ninth digit from one LAPACK to another. The fit
+is minimax by Lawson's iteration: least squares at many points, each reweighted by its error, again and again.
 Source: Lawson 1961, Contributions to the theory of linear least maximum approximation (thesis, UCLA).
 """
 

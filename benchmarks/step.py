@@ -14,14 +14,12 @@ executes more, since it makes all logits).
 import argparse
 import statistics
 import sys
+import tempfile
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import numpy
 import timing
-import torch_peers
-
-from minimapnet import Bert, BertConfig, backend, gradients
-from minimapnet.kernels import pool
 
 PEAK_WIDTH = 2048  # of the square matrices whose product gives the machine's peak
 MASK = 1  # the token id of [MASK]
@@ -39,8 +37,10 @@ class Size:
     sentences: int
     masked_tokens: int
 
-    def model(self) -> Bert:
-        """Make the model, the same in every process."""
+    def model(self):
+        """Make our model, the same in every process."""
+        from minimapnet import Bert, BertConfig  # here: a peer's process must not get our settings of the C library's memory
+
         config = BertConfig(
             vocab_size=self.vocabulary,
             hidden_size=self.width,
@@ -54,7 +54,7 @@ class Size:
 
     def batch(self):
         """Draw ids (B, T) and positions (B, K), the same in every process."""
-        rng = backend.generator(0, "benchmark")
+        rng = numpy.random.default_rng(0)
         ids = rng.integers(MASK + 1, self.vocabulary, (self.sentences, self.tokens))
         positions = numpy.stack([rng.permutation(self.tokens)[: self.masked_tokens] for _ in ids])
         return ids, positions
@@ -78,61 +78,20 @@ SIZES = {
     "small": Size(8192, 128, 256, 4, 4, 32, 19),
     "large": Size(30522, 128, 256, 4, 4, 16, 19),
 }
-PEERS = {
-    "(a) PyTorch eager": torch_peers.EagerStep,
-    "(a+) as (a), last layer at masked places": torch_peers.EagerRowsStep,
-    "(b) BertForMaskedLM": torch_peers.HuggingFaceStep,
-}
-OURS = "minimapnet"
-
-
-class OurStep:
-    """Ours, as a training loop calls it: from token ids and positions on the host."""
-
-    def __init__(self, size: Size, name: str):
-        backend.use(name)
-        self.model, self.batch, self.grads = size.model(), size.batch(), None
-        self.before = self._gpu_bytes()
-
-    def step(self) -> float:
-        self.grads = None  # as PyTorch's zero_grad lets go of them
-        loss, self.grads = gradients(self.model, *self.batch)  # the loss on the host: the device has finished
-        return loss
-
-    def gradient_norm(self) -> float:
-        return float(sum((backend.to_host(g).astype("float64") ** 2).sum() for g in self.grads.values()) ** 0.5)
-
-    def gpu_peak_mib(self):
-        return None if backend.name == "numpy" else (self._gpu_bytes() - self.before) / timing.MIB
-
-    def _gpu_bytes(self):
-        if backend.name == "numpy":
-            return None
-        return backend.xp.get_default_memory_pool().total_bytes()
-
-
-class NumpyProduct:
-    """The machine's matrix-product peak, as NumPy reaches it."""
-
-    def __init__(self, width: int):
-        self.a = numpy.random.default_rng(0).standard_normal((width, width), dtype=numpy.float32)
-
-    def step(self) -> float:
-        return float((self.a @ self.a)[0, 0])
+OURS, EAGER = "minimapnet", "(a) PyTorch eager"
 
 
 def measure(name: str, size: Size, library: str, rounds: int):
     """Give the table's rows for one size, checked, timed and weighed."""
-    contenders = start(size, library)
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        contenders = start(size, library, folder)
         peaks = {who: contender.ask("peak") for who, contender in contenders.items() if not who.endswith("product")}
-        check({who: contenders[who].ask("check") for who in peaks})
-        taken = timing.interleaved(contenders, rounds)
-    finally:
-        for contender in contenders.values():
-            contender.stop()
+    check({who: contenders[who].ask("check") for who in peaks})
+    taken = timing.interleaved(contenders, rounds)
+    for contender in contenders.values():
+        contender.stop()
     medians = {who: statistics.median(times) for who, times in taken.items()}
-    reference = medians.get("(a) PyTorch eager")
+    reference = medians.get(EAGER)
     rows = []
     for who, median in medians.items():
         product = who.endswith("product")
@@ -143,16 +102,29 @@ def measure(name: str, size: Size, library: str, rounds: int):
     return rows
 
 
-def start(size: Size, library: str) -> dict:
-    """Start all contenders that this machine can run."""
-    threads = pool.threads()
-    contenders = {OURS: timing.Process(OurStep, size, library)}
-    if library == "numpy" or torch_peers.torch.cuda.is_available():
-        device = "cpu" if library == "numpy" else "cuda"
-        contenders |= {who: timing.Process(peer, size, threads, device) for who, peer in PEERS.items()}
-    if library == "numpy":
-        contenders["NumPy matrix product"] = timing.Process(NumpyProduct, PEAK_WIDTH)
-        contenders["PyTorch matrix product"] = timing.Process(torch_peers.TorchProduct, PEAK_WIDTH, threads)
+def start(size: Size, library: str, folder: str) -> dict:
+    """Start all contenders that this machine can run; the peers read our weights from `folder`, and nothing else of ours."""
+    import our_step  # these three here, so that no contender's process imports another's libraries
+    import torch_peers
+
+    from minimapnet.kernels import pool
+
+    contenders = {OURS: timing.Process(our_step.OurStep, size, library)}
+    device = "cpu" if library == "numpy" else "cuda"
+    if device == "cpu" or torch_peers.torch.cuda.is_available():
+        model = size.model()
+        model.save_pretrained(folder)
+        numpy.savez(f"{folder}/params.npz", **model.params)
+        peers = {
+            EAGER: torch_peers.EagerStep,
+            "(a+) as (a), last layer at masked places": torch_peers.EagerRowsStep,
+            "(b) BertForMaskedLM": torch_peers.HuggingFaceStep,
+        }
+        for who, peer in peers.items():
+            contenders[who] = timing.Process(peer, size, folder, pool.threads(), device)
+    if device == "cpu":
+        contenders["NumPy matrix product"] = timing.Process(our_step.NumpyProduct, PEAK_WIDTH)
+        contenders["PyTorch matrix product"] = timing.Process(torch_peers.TorchProduct, PEAK_WIDTH, pool.threads())
     return contenders
 
 
@@ -174,7 +146,7 @@ def main():
     rows = []
     for name in arguments.sizes:
         rows += measure(name, SIZES[name], arguments.backend, arguments.rounds)
-    print(f"{pool.threads()} threads, NumPy {numpy.__version__}, PyTorch {torch_peers.torch.__version__}\n")
+    print(", ".join(f"{library} {version(library)}" for library in ("numpy", "torch", "transformers")) + "\n")
     print(timing.table(["size", "contender", "ms (quartiles)", "of (a)", "GFLOP/s", "peak MiB"], rows))
 
 

@@ -1,6 +1,7 @@
-"""What our step is measured against: the same model in PyTorch eager, and Hugging Face's as its users run it."""
+"""What our step is measured against: the same model in PyTorch eager, and Hugging Face's as its users run it.
 
-import tempfile
+Nothing of ours is imported here: a peer runs with the settings that it would have by itself.
+"""
 
 import numpy
 import torch
@@ -31,19 +32,19 @@ class Layer(nn.Module):
 class Eager(nn.Module):
     """BERT with the logits of the masked places alone and a tied decoder; parameters are named as ours are."""
 
-    def __init__(self, config, rows_early: bool):
+    def __init__(self, size, rows_early: bool):
         super().__init__()
         self.rows_early = rows_early
-        C, eps = config.hidden_size, config.layer_norm_eps
-        self.word_embedding = nn.Parameter(torch.empty(config.vocab_size, C))
-        self.position_embedding = nn.Parameter(torch.empty(config.max_position_embeddings, C))
-        self.type_embedding = nn.Parameter(torch.empty(config.type_vocab_size, C))
+        C, eps = size.width, 1e-12
+        self.word_embedding = nn.Parameter(torch.empty(size.vocabulary, C))
+        self.position_embedding = nn.Parameter(torch.empty(size.tokens, C))
+        self.type_embedding = nn.Parameter(torch.empty(2, C))
         self.embedding_norm = nn.LayerNorm(C, eps)
-        for i in range(config.num_hidden_layers):
-            self.add_module(f"layer{i}", Layer(C, config.num_attention_heads, eps))
-        self.layers = [getattr(self, f"layer{i}") for i in range(config.num_hidden_layers)]
+        for i in range(size.layers):
+            self.add_module(f"layer{i}", Layer(C, size.heads, eps))
+        self.layers = [getattr(self, f"layer{i}") for i in range(size.layers)]
         self.head = nn.ModuleDict({"transform": nn.Linear(C, C), "norm": nn.LayerNorm(C, eps), "decoder": nn.Module()})
-        self.head["decoder"].bias = nn.Parameter(torch.empty(config.vocab_size))
+        self.head["decoder"].bias = nn.Parameter(torch.empty(size.vocabulary))
 
     def forward(self, inputs, rows, targets):
         x = F.embedding(inputs, self.word_embedding) + self.position_embedding[: inputs.shape[1]] + self.type_embedding[0]
@@ -56,11 +57,11 @@ class Eager(nn.Module):
         return F.cross_entropy(F.linear(x, self.word_embedding, self.head["decoder"].bias), targets)
 
 
-def eager_module(model, rows_early: bool) -> Eager:
-    """Give the eager peer of one of our models, with its weights."""
-    module = Eager(model.config, rows_early)
+def eager_module(size, folder: str, rows_early: bool) -> Eager:
+    """Give the eager peer with our weights, which stand in params.npz under our names."""
+    module, params = Eager(size, rows_early), numpy.load(f"{folder}/params.npz")
     for name, value in module.named_parameters():
-        ours = model.params[name]
+        ours = params[name]
         linear = name.endswith(".weight") and ours.ndim == 2  # linear weights lie (out, in) in PyTorch
         with torch.no_grad():
             value.copy_(torch.from_numpy(ours.T.copy() if linear else ours.copy()))
@@ -70,10 +71,10 @@ def eager_module(model, rows_early: bool) -> Eager:
 class TorchPeer:
     """What the contenders of PyTorch share; `compute_loss` is theirs."""
 
-    def __init__(self, size, threads: int, device: str):
+    def __init__(self, size, folder: str, threads: int, device: str):
         torch.set_num_threads(threads)
         self.device = torch.device(device)
-        self.make(size.model(), size)
+        self.make(size, folder)
         if device == "cuda":
             torch.cuda.synchronize()
             self.before = torch.cuda.memory_allocated()
@@ -104,12 +105,12 @@ class EagerStep(TorchPeer):
 
     rows_early = False
 
-    def make(self, model, size):
+    def make(self, size, folder):
         ids, positions = size.batch()
         rows = numpy.arange(len(ids))[:, None] * ids.shape[1] + positions  # (B, K)
         self.inputs = self.tensor(size.masked(ids, positions))
         self.rows, self.targets = self.tensor(rows.reshape(-1)), self.tensor(ids.reshape(-1)[rows.reshape(-1)])
-        self.module = eager_module(model, self.rows_early).to(self.device)
+        self.module = eager_module(size, folder, self.rows_early).to(self.device)
 
     def compute_loss(self):
         return self.module(self.inputs, self.rows, self.targets)
@@ -124,16 +125,14 @@ class EagerRowsStep(EagerStep):
 class HuggingFaceStep(TorchPeer):
     """(b): BertForMaskedLM as its documentation shows it: labels of -100 where nothing is masked, all logits."""
 
-    def make(self, model, size):
+    def make(self, size, folder):
         from transformers import BertForMaskedLM
 
         ids, positions = size.batch()
         labels = numpy.full_like(ids, -100)
         numpy.put_along_axis(labels, positions, numpy.take_along_axis(ids, positions, axis=1), axis=1)
         self.inputs, self.labels = self.tensor(size.masked(ids, positions)), self.tensor(labels)
-        with tempfile.TemporaryDirectory() as folder:
-            model.save_pretrained(folder)
-            self.module = BertForMaskedLM.from_pretrained(folder).to(self.device).train()
+        self.module = BertForMaskedLM.from_pretrained(folder).to(self.device).train()
 
     def compute_loss(self):
         return self.module(input_ids=self.inputs, labels=self.labels).loss

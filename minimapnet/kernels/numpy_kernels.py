@@ -23,7 +23,7 @@ BLOCK = 1 << 15  # elements of a block: 128 KiB of float32, so that three of the
 
 # erf(x / sqrt 2) = tanh(x P(x^2)) defines a smooth function P. These are the coefficients of its least-error polynomial
 # (`python benchmarks/fit_gelu.py` prints them, to eight digits): Phi is within 1e-7, as near as float32 gets. The first two
-# terms, refitted, are the "tanh GELU". SciPy's own erf costs 14 ns a value, this 2: it serves float64, where the checks are made.
+# terms, refitted, are the "tanh GELU". SciPy's own erf costs 14 ns a value, this 2: it serves float64, for the checks.
 ERF_AS_TANH = (
     0.7978849414599096,
     0.036333084576402705,

@@ -1,0 +1,39 @@
+"""Our contenders: a step as a training loop calls it, and NumPy's matrix product."""
+
+import numpy
+import timing
+
+from minimapnet import backend, gradients
+
+
+class OurStep:
+    """From token ids and positions on the host to the loss and all gradients."""
+
+    def __init__(self, size, library: str):
+        backend.use(library)
+        self.model, self.batch, self.grads = size.model(), size.batch(), None
+        self.before = self._gpu_bytes()
+
+    def step(self) -> float:
+        self.grads = None  # as PyTorch's zero_grad lets go of them
+        loss, self.grads = gradients(self.model, *self.batch)  # the loss comes to the host: the device has finished
+        return loss
+
+    def gradient_norm(self) -> float:
+        return float(sum((backend.to_host(g).astype("float64") ** 2).sum() for g in self.grads.values()) ** 0.5)
+
+    def gpu_peak_mib(self):
+        return None if backend.name == "numpy" else (self._gpu_bytes() - self.before) / timing.MIB
+
+    def _gpu_bytes(self):
+        return None if backend.name == "numpy" else backend.xp.get_default_memory_pool().total_bytes()
+
+
+class NumpyProduct:
+    """The machine's matrix-product peak, as NumPy reaches it."""
+
+    def __init__(self, width: int):
+        self.a = numpy.random.default_rng(0).standard_normal((width, width), dtype=numpy.float32)
+
+    def step(self) -> float:
+        return float((self.a @ self.a)[0, 0])
