@@ -69,9 +69,8 @@ def token_squares(model, ids, positions, attention_mask=None, token_type_ids=Non
     batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
     B, T = batch.sentences.inputs.shape
     replicas = _replicas_at_once(model.config, T, memory_budget)
-    masked = [b for b in range(B) if batch.starts[b] < batch.starts[b + 1]]
-    parts = [batch.part(slice(b, b + 1)) for b in masked]
-    found = backend.kernels.run([lambda part=part: by_group(_sentence_squares(model, part, replicas)) for part in parts])
+    parts = [part for where in backend.kernels.split_batch(B, T) if len((part := batch.part(where)).places)]
+    found = backend.kernels.run([lambda part=part: by_group(_part_squares(model, part, replicas)) for part in parts])
     places = backend.to_device(batch.places)
     table = {}
     for name in found[0]:
@@ -116,35 +115,53 @@ def _replicas_at_once(config, tokens, memory_budget):
     return max(1, memory_budget // (replica * backend.kernels.workers(1 << 30)))
 
 
-def _sentence_squares(model, part, replicas):
-    """Give {layer or parameter: squares (N,)} for the N masked tokens of one sentence."""
+def _part_squares(model, part, replicas):
+    """Give {layer or parameter: squares (N,)} for the N masked tokens of a part of the batch."""
     # Forward once, then back through everything above the last layer's attention. There a token's loss lives in its own row,
     # so the N rows are all the replicas there are, and every product is rank one.
-    losses, (encoder_cache, head_cache, residual) = model.forward(part)
+    _, (encoder_cache, head_cache, residual) = model.forward(part)
     embedding_cache, caches = encoder_cache
-    mixing_cache, tokenwise_cache, rows, shape = caches[-1]
-    top = len(caches) - 1
+    mixing_cache, tokenwise_cache, rows, _ = caches[-1]
     reader = NormReader(lambda rows: rows[:, None], model.config.tie_word_embeddings)
     dhidden = model.head_backward(residual, head_cache, reader)  # (N, C): every loss has the weight 1
-    dx, dmixed = model.tokenwise_backward(top, dhidden, tokenwise_cache, reader)  # (N, C), (N, C)
+    dx, dmixed = model.tokenwise_backward(len(caches) - 1, dhidden, tokenwise_cache, reader)  # (N, C), (N, C)
 
-    # Below it a token's loss has spread over the sentence: from here on each token has a replica of all T rows.
-    factors, found = {}, []
-    for start in range(0, len(losses), replicas):
-        some = slice(start, start + replicas)
-        dense = NormReader(None, model.config.tie_word_embeddings, factors=factors)
-        dense.decoding = reader.decoding and tuple(array[some] for array in reader.decoding)
-        places = rows[some]  # of one sentence, so they are its positions
-        R, T, C = len(places), *shape[1:]
-        spread = scatter(dx[some], backend.xp.arange(R) * T + places, (R, T, C))  # (R, T, C)
-        spread += _mixing_row_backward(model, top, dmixed[some], mixing_cache, places, dense)
-        model.encoder_backward(spread, (embedding_cache, caches[:-1]), dense)
-        found.append(dense.squares)
+    # Below it a token's loss has spread over its sentence: from here on each token has a replica of all T rows.
+    below = embedding_cache, caches[:-1]
+    found = []
+    for b in range(len(part.starts) - 1):
+        one = _of_sentence((below, mixing_cache), b, {id(array) for array in model.params.values()})
+        tokens, factors = part.tokens(slice(b, b + 1)), {}
+        for start in range(tokens.start, tokens.stop, replicas):
+            some = slice(start, min(start + replicas, tokens.stop))
+            dense = NormReader(None, model.config.tie_word_embeddings, factors=factors)
+            dense.decoding = reader.decoding and tuple(array[some] for array in reader.decoding)
+            _replicas_backward(model, dx[some], dmixed[some], rows[some], one, dense)
+            found.append(dense.squares)
     squares = {name: backend.xp.concatenate([one[name] for one in found]) for name in found[0]}
     return reader.squares | squares
 
 
-def _mixing_row_backward(model, i, dmixed, cache, places, reader):
+def _of_sentence(cache, b, parameters):
+    """Give what sentence b has in a cache of several: its row of every array, but the parameters (by id) as they are."""
+    if isinstance(cache, (tuple, list)):
+        return type(cache)(_of_sentence(part, b, parameters) for part in cache)
+    is_parameter = id(cache) in parameters or not hasattr(cache, "shape")
+    return cache if is_parameter else cache[b : b + 1]
+
+
+def _replicas_backward(model, dx, dmixed, rows, cache, reader):
+    """Go back from the last layer's attention to the embeddings with R replicas of one sentence: dx, dmixed (R, C)."""
+    below, mixing_cache = cache
+    (x, _), _ = mixing_cache
+    R, T, C = len(rows), *x.shape[1:]
+    places = rows % T  # (R,), in the sentence
+    spread = scatter(dx, backend.xp.arange(R) * T + places, (R, T, C))  # (R, T, C)
+    spread += _mixing_row_backward(model.config.num_hidden_layers - 1, dmixed, mixing_cache, places, reader)  # (R, T, C)
+    model.encoder_backward(spread, below, reader)
+
+
+def _mixing_row_backward(i, dmixed, cache, places, reader):
     """What `Bert.mixing_backward` does, where of each replica one row of dmixed is not zero: dmixed (R, C) -> dx (R, T, C).
 
     The queries' gradient is one row, and the keys' and values' are one outer product a head (see `attention_row_backward`).

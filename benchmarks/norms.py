@@ -1,0 +1,181 @@
+"""Exact gradient norms: what they cost beside a plain step, and beside PyTorch's ways to the same numbers.
+
+    python benchmarks/norms.py                 all parts (about 10 minutes on 2 cores)
+    python benchmarks/norms.py tokens --rounds 5
+    python benchmarks/norms.py growth --plot benchmarks/norms.png
+
+    sequences   a training step that gives per-sequence norms too, beside the plain step; Opacus' ghost mode beside its own
+                plain step (untied, where Opacus is installed)
+    tokens      per-token norms beside torch.func (vmap of grad, and vmap of the pullback), and a loop of autograd calls;
+                the peers' chunk is the fastest of several; all must give the same sum of norms
+    growth      per-token norms as K, T, layers and width grow, beside the operations that are predicted
+
+Needs `pip install -e .[oracle]`. Contenders run in processes of their own, in turns; medians, with quartiles.
+"""
+
+import argparse
+import importlib.util
+import statistics
+import sys
+from dataclasses import replace
+
+import norm_peers
+import numpy
+import timing
+from step import SIZES, Size
+
+from minimapnet import backend, gradients, gradients_and_norms, token_gradient_norms
+from minimapnet.kernels import pool
+
+TOKEN_SIZES = {"tiny": Size(56, 64, 128, 2, 4, 8, 10), "small": Size(8192, 128, 256, 4, 4, 4, 19)}
+TOKEN_PEERS = {
+    "(a) vmap of grad": norm_peers.VmapOfGrad,
+    "(a+) as (a), last layer at masked places": norm_peers.VmapOfGradRows,
+    "(b) as (a+), vmap of the pullback": norm_peers.VmapOfPullback,
+    "(c) loop of autograd": norm_peers.AutogradLoop,
+}
+BASE = Size(2048, 64, 128, 3, 4, 4, 8)
+GROWTH = {
+    "K, masked tokens": [replace(BASE, masked_tokens=k) for k in (1, 2, 4, 8, 16, 32)],
+    "T, tokens": [replace(BASE, tokens=t) for t in (16, 32, 64, 128, 256)],
+    "layers": [replace(BASE, layers=n) for n in (1, 2, 3, 4, 6, 8)],
+    "C, width": [replace(BASE, width=c) for c in (32, 64, 128, 256, 384)],
+}
+
+
+class Ours:
+    """One of our functions on one size; `function` is its name."""
+
+    def __init__(self, size: Size, function: str):
+        self.model, self.batch, self.function = size.model(), size.batch(), function
+
+    def step(self) -> float:
+        if self.function == "token_gradient_norms":
+            return float(backend.to_host(token_gradient_norms(self.model, *self.batch)).sum())
+        if self.function == "gradients":
+            return gradients(self.model, *self.batch)[0]
+        loss, _, norms = gradients_and_norms(self.model, *self.batch)
+        backend.to_host(norms)
+        return loss
+
+    def gradient_norm(self) -> float:
+        return self.step()
+
+    def gpu_peak_mib(self):
+        return None
+
+
+def sequences(rounds):
+    """A step with per-sequence norms beside the plain step."""
+    rows = []
+    for name, size in SIZES.items():
+        pairs = {"minimapnet": [timing.Process(Ours, size, f) for f in ("gradients", "gradients_and_norms")]}
+        if importlib.util.find_spec("opacus"):
+            pairs["Opacus ghost mode, untied"] = [
+                timing.Process(norm_peers.UntiedStep, size, pool.threads(), ghost) for ghost in (False, True)
+            ]
+        contenders = {(who, i): process for who, pair in pairs.items() for i, process in enumerate(pair)}
+        peaks = {who: contenders[who].ask("peak") for who in contenders}
+        taken = timing.interleaved(contenders, rounds)
+        for process in contenders.values():
+            process.stop()
+        for who in pairs:
+            plain, norms = taken[who, 0], taken[who, 1]
+            ratio = statistics.median(norms) / statistics.median(plain)
+            extra = peaks[who, 1] - peaks[who, 0]
+            rows.append([name, who, timing.spread(plain), timing.spread(norms), f"{ratio:.2f}", f"{extra:.0f}"])
+    print(timing.table(["size", "who", "plain step, ms", "with norms, ms", "ratio", "extra MiB"], rows))
+
+
+def tokens(rounds):
+    """Per-token norms beside PyTorch's."""
+    rows = []
+    for name, size in TOKEN_SIZES.items():
+        contenders = {"minimapnet": timing.Process(Ours, size, "token_gradient_norms")}
+        contenders |= {who: timing.Process(peer, size, pool.threads()) for who, peer in TOKEN_PEERS.items()}
+        contenders["minimapnet, plain step"] = timing.Process(Ours, size, "gradients")
+        peaks = {who: process.ask("peak") for who, process in contenders.items()}
+        sums = {who: process.ask("check")[0] for who, process in contenders.items() if who != "minimapnet, plain step"}
+        if max(sums.values()) - min(sums.values()) > 1e-4 * sums["minimapnet"]:
+            sys.exit(f"the norms differ: {sums}")
+        taken = timing.interleaved(contenders, rounds)
+        for process in contenders.values():
+            process.stop()
+        ours = statistics.median(taken["minimapnet"])
+        for who, times in taken.items():
+            ratio = f"{statistics.median(times) / ours:.2f}"
+            rows.append([name, who, timing.spread(times), ratio, f"{peaks[who]:.0f}"])
+    print(timing.table(["size", "who", "ms (quartiles)", "times ours", "peak MiB"], rows))
+
+
+def predicted(size: Size) -> float:
+    """Count the operations of the matrix products of token_gradient_norms."""
+    B, T, C, K, L, V = size.sentences, size.tokens, size.width, size.masked_tokens, size.layers, size.vocabulary
+    forward = B * (L * (12 * T * C * C + 2 * T * T * C) + K * V * C)
+    head = 2 * B * K * C * V
+    top = B * K * (12 * C * C + 5 * size.heads * T * C)
+    dense = B * K * (L - 1) * (12 * T * C * C + 4 * T * T * C + 9 * min(T, C) * T * C)  # inputs, attention, norms
+    return 2.0 * (forward + head + top + dense)
+
+
+def growth(rounds, plot):
+    """How time grows with K, T, layers and width."""
+    rows, curves = [], {}
+    for name, sizes in GROWTH.items():
+        contenders = {i: timing.Process(Ours, size, "token_gradient_norms") for i, size in enumerate(sizes)}
+        taken = timing.interleaved(contenders, rounds)
+        for process in contenders.values():
+            process.stop()
+        field = {"K": "masked_tokens", "T": "tokens", "l": "layers", "C": "width"}[name[0]]
+        curves[name] = []
+        for i, size in enumerate(sizes):
+            value, ms, work = getattr(size, field), statistics.median(taken[i]), predicted(size)
+            curves[name].append((value, ms, work))
+            rows.append([name, str(value), timing.spread(taken[i]), f"{work / 1e9:.2f}", f"{work / ms / 1e6:.0f}"])
+    print(timing.table(["growing", "value", "ms (quartiles)", "predicted GFLOP", "GFLOP/s"], rows))
+    if plot:
+        draw(curves, plot)
+
+
+def draw(curves, path):
+    """Draw measured times beside the predicted operations, at the machine's best rate of the series."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(curves), figsize=(13, 3.6), sharey=True, layout="constrained")
+    best = max(work / ms for points in curves.values() for _, ms, work in points)  # operations a millisecond
+    for axis, (name, points) in zip(axes, curves.items(), strict=True):
+        values, times, work = (numpy.array(column, float) for column in zip(*points, strict=True))
+        axis.loglog(values, times, "o-", color="#0072B2", label="measured")
+        axis.loglog(values, work / best, "s--", color="#D55E00", label=f"predicted operations at {best / 1e6:.0f} GFLOP/s")
+        axis.set_xticks(values, [f"{value:g}" for value in values], minor=False)
+        axis.set_xticks([], minor=True)
+        axis.set_xlabel(name)
+        axis.grid(alpha=0.3, which="both")
+    axes[0].set_ylabel("time of token_gradient_norms, ms")
+    axes[0].legend()
+    figure.suptitle("Exact token norms: time follows the predicted operations, except where a model is tiny")
+    figure.savefig(path, dpi=130)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", default=["sequences", "tokens", "growth"], metavar="PART")
+    parser.add_argument("--rounds", type=int, default=9, help="timed rounds of each contender (default 9)")
+    parser.add_argument("--plot", help="where to write the figure of the part `growth` (default: nowhere)")
+    arguments = parser.parse_args()
+    print(f"{pool.threads()} threads, NumPy {numpy.__version__}, PyTorch {norm_peers.torch.__version__}\n")
+    for part in arguments.parts:
+        if part == "growth":
+            growth(arguments.rounds, arguments.plot)
+        elif part in ("sequences", "tokens"):
+            {"sequences": sequences, "tokens": tokens}[part](arguments.rounds)
+        else:
+            parser.error(f"unknown part {part!r}: choose from sequences, tokens, growth")
+        print()
+
+
+if __name__ == "__main__":
+    main()
