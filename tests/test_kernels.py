@@ -167,6 +167,23 @@ def test_what_is_only_read_need_not_lie_side_by_side(kernels, name):
     check(kernels, case, "float64", placed)
 
 
+@pytest.mark.parametrize("margin", [8.0, 20.0, 60.0])
+def test_a_certain_guess_keeps_its_digits(kernels, margin):
+    """In float32 p rounds to 1 from a margin of about 17 on; the loss and 1 - p must not become 0."""
+    logits = draws(4, 40)
+    targets = numpy.array([0, 7, 39, 12])
+    logits[numpy.arange(4), targets] = margin
+    logits = logits.astype("float32")
+    exact = numpy.exp(logits.astype("float64") - margin)
+    exact[numpy.arange(4), targets] = 0
+    others = exact.sum(axis=1)  # of an unnormalised total of 1 + others
+    residual = backend.to_device(logits)
+    losses = kernels.softmax_cross_entropy(residual, backend.to_device(targets))
+    numpy.testing.assert_allclose(backend.to_host(losses), numpy.log1p(others), rtol=1e-5)
+    at_target = backend.to_host(residual)[numpy.arange(4), targets]
+    numpy.testing.assert_allclose(at_target, -others / (1 + others), rtol=1e-5)
+
+
 @pytest.mark.parametrize("case", [softmax_cross_entropy(33), embedding_gradient(5, 90, 33)], ids=name_of)
 def test_no_rows_at_all(kernels, case):
     arrays = {name: array if name == "out" else array[:0] for name, array in case.arrays.items()}

@@ -155,9 +155,15 @@ extern "C" __global__ void softmax_cross_entropy(real* logits, const int64* targ
     logits += row * width;
     const real at_target = logits[target];  // read by all before any writes: total_of makes the threads wait for each other
     const Total total = total_of([=](int64 c) { return logits[c]; }, width);
-    for (int64 c = threadIdx.x; c < width; c += blockDim.x)
-        logits[c] = exp(logits[c] - total.maximum) / total.sum - (c == target ? 1 : 0);
-    if (threadIdx.x == 0) losses[row] = log(total.sum) - (at_target - total.maximum);
+    real share = 0;  // of all the others, which is 1 - p without the rounding of p to 1 where a guess is all but certain
+    for (int64 c = threadIdx.x; c < width; c += blockDim.x) {
+        logits[c] = exp(logits[c] - total.maximum) / total.sum;
+        if (c != target) share += logits[c];
+    }
+    share = over_block<Add>(share);  // after which every thread has written
+    if (threadIdx.x > 0) return;
+    logits[target] = -share;
+    losses[row] = at_target == total.maximum ? log1p(share * total.sum) : log(total.sum) - (at_target - total.maximum);
 }
 
 // ---- Embedding gradient. `order` sorts the ids, so that equal ids lie side by side; block (n, tile) starts at the n-th of

@@ -197,7 +197,8 @@ def softmax_backward(dprobs, probs, scale: float):
 def softmax_cross_entropy(logits, targets):
     """Give the losses -log softmax(logits)[target] (N,) and turn logits (N, V) in place into softmax(logits) - onehot.
 
-    That is the gradient of each row's loss with respect to its logits. `targets` (N,) are integers in [0, V).
+    That is the gradient of each row's loss with respect to its logits. `targets` (N,) are integers in [0, V). Where a guess
+    is all but certain, its probability p rounds to 1: the loss and 1 - p are taken from what is left for the others.
     """
     count, width = logits.shape
     losses = np.empty(count, logits.dtype)
@@ -208,10 +209,13 @@ def softmax_cross_entropy(logits, targets):
         here = np.arange(len(block)), target
         at_target = block[here]
         np.exp(block, out=block)
-        total = block @ ones
-        losses[rows] = np.log(total) - at_target
+        own = block[here]
+        block[here] = 0.0
+        others = block @ ones
+        total = others + own
+        losses[rows] = np.where(at_target == 0, np.log1p(others), np.log(total) - at_target)
         block /= total[:, None]
-        block[here] -= 1.0
+        block[here] = -others / total
     return losses
 
 
