@@ -21,6 +21,8 @@ def written_whole(file: Path) -> Iterator[Path]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        with open(temporary, "rb+") as whole:
+            os.fsync(whole.fileno())  # on the disk before it takes the name: a power cut leaves the old file or the new one
         os.replace(temporary, file)
     except OSError as error:
         raise InputError(f"cannot write {file}: {error.strerror or error}") from error

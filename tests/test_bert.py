@@ -173,6 +173,8 @@ CONFIG_ERRORS = {
     "hidden_act 'relu' is not one of gelu, gelu_new, gelu_pytorch_tanh": {"hidden_act": "relu"},
     "dtype must be float32 or float64, not 'float16'": {"dtype": "float16"},
     "hidden_dropout_prob must be at least 0 and below 1, not 1.0": {"hidden_dropout_prob": 1.0},
+    "layer_norm_eps must be positive, not 0.0": {"layer_norm_eps": 0.0},
+    "initializer_range must be positive, not -0.1": {"initializer_range": -0.1},
     "attention_probs_dropout_prob must be at least 0 and below 1, not -0.1": {"attention_probs_dropout_prob": -0.1},
     "mask_token_id 11 is not in the vocabulary of 11": {"mask_token_id": 11},
     "pad_token_id -1 is not in the vocabulary of 11": {"pad_token_id": -1},

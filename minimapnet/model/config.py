@@ -57,6 +57,10 @@ class BertConfig:
             value = getattr(self, name)
             if value is not None and not 0 <= value < self.vocab_size:
                 raise InputError(f"{name} {value} is not in the vocabulary of {self.vocab_size}")
+        for name in ("layer_norm_eps", "initializer_range"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} must be positive, not {value!r}")
         if self.initializer_range is None:
             object.__setattr__(self, "initializer_range", 1 / math.sqrt(self.hidden_size))
 
