@@ -34,7 +34,7 @@ class Proposal(abc.ABC):
     """Draws masks for the sentences of a batch, with the weights under which gradients are estimates.
 
     `unbiased` says whether `gradients(model, ids, positions, weights, attention_mask)` of what is drawn has exactly the
-    gradient of the uniform objective, the mean over the batch's sentences of E_{M ~ uniform k-sets} l(M), as its expectation.
+    gradient of the uniform objective as its expectation: the mean over the batch's sentences of E_{M ~ uniform k-sets} l(M).
     """
 
     unbiased: bool
