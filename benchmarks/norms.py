@@ -17,23 +17,15 @@ import argparse
 import importlib.util
 import statistics
 import sys
+import tempfile
 from dataclasses import replace
+from importlib.metadata import version
 
-import norm_peers
 import numpy
 import timing
 from step import SIZES, Size
 
-from minimapnet import backend, gradients, gradients_and_norms, token_gradient_norms
-from minimapnet.kernels import pool
-
 TOKEN_SIZES = {"tiny": Size(56, 64, 128, 2, 4, 8, 10), "small": Size(8192, 128, 256, 4, 4, 4, 19)}
-TOKEN_PEERS = {
-    "(a) vmap of grad": norm_peers.VmapOfGrad,
-    "(a+) as (a), last layer at masked places": norm_peers.VmapOfGradRows,
-    "(b) as (a+), vmap of the pullback": norm_peers.VmapOfPullback,
-    "(c) loop of autograd": norm_peers.AutogradLoop,
-}
 BASE = Size(2048, 64, 128, 3, 4, 4, 8)
 GROWTH = {
     "K, masked tokens": [replace(BASE, masked_tokens=k) for k in (1, 2, 4, 8, 16, 32)],
@@ -43,42 +35,19 @@ GROWTH = {
 }
 
 
-class Ours:
-    """One of our functions on one size; `function` is its name."""
-
-    def __init__(self, size: Size, function: str):
-        self.model, self.batch, self.function = size.model(), size.batch(), function
-
-    def step(self) -> float:
-        if self.function == "token_gradient_norms":
-            return float(backend.to_host(token_gradient_norms(self.model, *self.batch)).sum())
-        if self.function == "gradients":
-            return gradients(self.model, *self.batch)[0]
-        loss, _, norms = gradients_and_norms(self.model, *self.batch)
-        backend.to_host(norms)
-        return loss
-
-    def gradient_norm(self) -> float:
-        return self.step()
-
-    def gpu_peak_mib(self):
-        return None
-
-
 def sequences(rounds):
     """A step with per-sequence norms beside the plain step."""
+    import norm_peers  # here and below, so that no contender's process imports another's libraries
+    import our_step
+
     rows = []
     for name, size in SIZES.items():
-        pairs = {"minimapnet": [timing.Process(Ours, size, f) for f in ("gradients", "gradients_and_norms")]}
+        pairs = {"minimapnet": [timing.Process(our_step.OurNorms, size, f) for f in ("gradients", "gradients_and_norms")]}
         if importlib.util.find_spec("opacus"):
-            pairs["Opacus ghost mode, untied"] = [
-                timing.Process(norm_peers.UntiedStep, size, pool.threads(), ghost) for ghost in (False, True)
-            ]
+            ghost, plain = (timing.Process(norm_peers.UntiedStep, size, threads(), ghost) for ghost in (True, False))
+            pairs["Opacus ghost mode, untied"] = [plain, ghost]
         contenders = {(who, i): process for who, pair in pairs.items() for i, process in enumerate(pair)}
-        peaks = {who: contenders[who].ask("peak") for who in contenders}
-        taken = timing.interleaved(contenders, rounds)
-        for process in contenders.values():
-            process.stop()
+        peaks, _, taken = run(contenders, rounds)
         for who in pairs:
             plain, norms = taken[who, 0], taken[who, 1]
             ratio = statistics.median(norms) / statistics.median(plain)
@@ -89,23 +58,47 @@ def sequences(rounds):
 
 def tokens(rounds):
     """Per-token norms beside PyTorch's."""
+    import norm_peers
+    import our_step
+
+    peers = {
+        "(a) vmap of grad": norm_peers.VmapOfGrad,
+        "(a+) as (a), last layer at masked places": norm_peers.VmapOfGradRows,
+        "(b) as (a+), vmap of the pullback": norm_peers.VmapOfPullback,
+        "(c) loop of autograd": norm_peers.AutogradLoop,
+    }
     rows = []
     for name, size in TOKEN_SIZES.items():
-        contenders = {"minimapnet": timing.Process(Ours, size, "token_gradient_norms")}
-        contenders |= {who: timing.Process(peer, size, pool.threads()) for who, peer in TOKEN_PEERS.items()}
-        contenders["minimapnet, plain step"] = timing.Process(Ours, size, "gradients")
-        peaks = {who: process.ask("peak") for who, process in contenders.items()}
-        sums = {who: process.ask("check")[0] for who, process in contenders.items() if who != "minimapnet, plain step"}
+        contenders = {"minimapnet": timing.Process(our_step.OurNorms, size, "token_gradient_norms")}
+        with tempfile.TemporaryDirectory() as folder:
+            numpy.savez(f"{folder}/params.npz", **size.model().params)
+            contenders |= {who: timing.Process(peer, size, folder, threads()) for who, peer in peers.items()}
+            for process in contenders.values():
+                process.ask("check")  # which makes them, and lets the peers find their chunks
+        peaks, sums, taken = run(contenders, rounds)
         if max(sums.values()) - min(sums.values()) > 1e-4 * sums["minimapnet"]:
             sys.exit(f"the norms differ: {sums}")
-        taken = timing.interleaved(contenders, rounds)
-        for process in contenders.values():
-            process.stop()
         ours = statistics.median(taken["minimapnet"])
         for who, times in taken.items():
             ratio = f"{statistics.median(times) / ours:.2f}"
             rows.append([name, who, timing.spread(times), ratio, f"{peaks[who]:.0f}"])
     print(timing.table(["size", "who", "ms (quartiles)", "times ours", "peak MiB"], rows))
+
+
+def run(contenders, rounds):
+    """Give each contender's peak memory in MiB, its first answer, and its times in ms; then stop them."""
+    peaks = {who: process.ask("peak") for who, process in contenders.items()}
+    answers = {who: process.ask("check")[0] for who, process in contenders.items()}
+    taken = timing.interleaved(contenders, rounds)
+    for process in contenders.values():
+        process.stop()
+    return peaks, answers, taken
+
+
+def threads() -> int:
+    from minimapnet.kernels import pool
+
+    return pool.threads()
 
 
 def predicted(size: Size) -> float:
@@ -120,12 +113,12 @@ def predicted(size: Size) -> float:
 
 def growth(rounds, plot):
     """How time grows with K, T, layers and width."""
+    import our_step
+
     rows, curves = [], {}
     for name, sizes in GROWTH.items():
-        contenders = {i: timing.Process(Ours, size, "token_gradient_norms") for i, size in enumerate(sizes)}
-        taken = timing.interleaved(contenders, rounds)
-        for process in contenders.values():
-            process.stop()
+        contenders = {i: timing.Process(our_step.OurNorms, size, "token_gradient_norms") for i, size in enumerate(sizes)}
+        _, _, taken = run(contenders, rounds)
         field = {"K": "masked_tokens", "T": "tokens", "l": "layers", "C": "width"}[name[0]]
         curves[name] = []
         for i, size in enumerate(sizes):
@@ -166,7 +159,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=9, help="timed rounds of each contender (default 9)")
     parser.add_argument("--plot", help="where to write the figure of the part `growth` (default: nowhere)")
     arguments = parser.parse_args()
-    print(f"{pool.threads()} threads, NumPy {numpy.__version__}, PyTorch {norm_peers.torch.__version__}\n")
+    print(", ".join(f"{library} {version(library)}" for library in ("numpy", "torch")) + "\n")
     for part in arguments.parts:
         if part == "growth":
             growth(arguments.rounds, arguments.plot)

@@ -1,9 +1,9 @@
-"""Our contenders: a step as a training loop calls it, and NumPy's matrix product."""
+"""Our contenders: a step as a training loop calls it, gradient norms, and NumPy's matrix product."""
 
 import numpy
 import timing
 
-from minimapnet import backend, gradients
+from minimapnet import backend, gradients, gradients_and_norms, token_gradient_norms
 
 
 class OurStep:
@@ -27,6 +27,28 @@ class OurStep:
 
     def _gpu_bytes(self):
         return None if backend.name == "numpy" else backend.xp.get_default_memory_pool().total_bytes()
+
+
+class OurNorms:
+    """One of our functions, by its name: `gradients`, `gradients_and_norms` or `token_gradient_norms`."""
+
+    def __init__(self, size, function: str):
+        self.model, self.batch, self.function = size.model(), size.batch(), function
+
+    def step(self) -> float:
+        """Give the loss, or the sum of the token norms."""
+        if self.function == "token_gradient_norms":
+            return float(backend.to_host(token_gradient_norms(self.model, *self.batch)).sum())
+        function = {"gradients": gradients, "gradients_and_norms": gradients_and_norms}[self.function]
+        self.found = None  # let go of the gradients before, as a training loop does
+        self.found = function(self.model, *self.batch)
+        return self.found[0]
+
+    def gradient_norm(self) -> float:
+        return 0.0
+
+    def gpu_peak_mib(self):
+        return None
 
 
 class NumpyProduct:

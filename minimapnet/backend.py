@@ -62,10 +62,16 @@ def _why_no_cupy() -> str | None:
 
 
 def to_host(array) -> numpy.ndarray:
-    """Give `array` as a NumPy array: a copy from the GPU where it lies there, else itself."""
-    if isinstance(array, (numpy.ndarray, numpy.generic, int, float, list, tuple)):
+    """Give `array` as a NumPy array: a copy from the GPU where it lies there, else itself; lists are taken too.
+
+    Raises InputError for lists of unequal length.
+    """
+    if hasattr(array, "get"):
+        return array.get()
+    try:
         return numpy.asarray(array)
-    return array.get() if hasattr(array, "get") else numpy.asarray(array)
+    except ValueError:
+        raise InputError("rows must be of equal length: pad the shorter ones") from None
 
 
 def to_device(array):

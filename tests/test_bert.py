@@ -121,6 +121,16 @@ def test_a_cache_serves_many_backwards(xp):
     numpy.testing.assert_array_equal(backend.to_host(dlosses), tiny.WEIGHTS.reshape(-1))
 
 
+def test_a_model_on_another_backend_says_so(xp, monkeypatch):
+    with tiny.numpy_in_use(monkeypatch):
+        model = tiny.model()
+    if xp is numpy:
+        model.flat = object()  # stands for another library's array
+    for use in (model.encode, model.logits, lambda ids: gradients(model, ids, tiny.POSITIONS)):
+        with pytest.raises(InputError, match="made on another backend than the one in use: call its to_device"):
+            use(tiny.IDS)
+
+
 def test_made_under_numpy_moved_and_moved_back(xp, monkeypatch):
     with tiny.numpy_in_use(monkeypatch):
         model = tiny.model()

@@ -55,6 +55,11 @@ def test_lists_and_device_arrays_are_taken(xp):
         numpy.testing.assert_array_equal(backend.to_host(batch.rows), [1, 4, 9])
 
 
+def test_rows_of_unequal_length():
+    refused("rows must be of equal length: pad the shorter ones", ids=[[4, 5, 6], [2, 9]])
+    refused("rows must be of equal length: pad the shorter ones", positions=[[1, 4], [2], [0, 1]])
+
+
 def test_float_ids():
     refused("token ids must be integers, not float64", ids=tiny.IDS * 1.0)
 

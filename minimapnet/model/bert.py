@@ -135,6 +135,8 @@ class Bert:
 
     def encoder_forward(self, sentences: masked_batch.Sentences, rows=None, dropout=None):
         """Sentences -> the last layer's output (B, T, C), or (N, C) where `rows` (N,) names the places in B*T wanted."""
+        if not isinstance(self.flat, backend.xp.ndarray):
+            raise InputError("the model was made on another backend than the one in use: call its to_device() first")
         last = self.config.num_hidden_layers - 1
         x, embedding_cache = self.embedding_forward(sentences, dropout)  # (B, T, C)
         caches = []
