@@ -7,6 +7,7 @@ import proposal_checks as checks
 import pytest
 from mask_checks import chi_square
 from proposal_checks import IDS
+from scipy import stats
 
 from minimapnet.masking import scores as ready
 from minimapnet.masking.pools import comb, keep_probabilities
@@ -146,6 +147,14 @@ def test_pairs_kept_of_a_batch_have_the_uniform_expectation():
         shares.append((drawn.ids[:, 0] == 1).mean())
     checks.assert_mean_is(numpy.reshape(samples, (1500, 20)), 1 / 20)
     assert 0.78 < numpy.mean(shares) < 0.88  # 5 of 6
+
+
+def test_the_combs_offset_is_drawn():
+    """Every position is masked, so the candidates are always the same three: each is kept in proportion to its score."""
+    proposal = BatchPoolProposal(2, lambda model, rows, positions, attention_mask: 1.0 + rows[:, 0], 1)
+    ids = numpy.array([[0, 0], [1, 1], [2, 2]])
+    kept = [proposal.draw(None, ids, numpy.random.default_rng(seed)).ids[0, 0] for seed in range(1200)]
+    assert stats.chisquare(numpy.bincount(kept), [200, 400, 600]).pvalue > 1e-3
 
 
 def test_rows_kept_come_with_their_sentences():
