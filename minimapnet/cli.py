@@ -9,9 +9,10 @@ from pathlib import Path
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.lab import compare, report
+from minimapnet.lab import compare, report, variance, variance_output
 from minimapnet.text import corpus
 
+BACKEND_HELP = "array library: CPU, GPU, or GPU if one works (default: %(default)s)"
 BAD_INPUT, INTERRUPTED = 2, 130  # exit codes; 130 is 128 + SIGINT
 
 
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _OneLineParser(prog="minimapnet", description="Variance-reduced masked language modelling, from scratch.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_compare(commands)
+    _add_variance(commands)
     return parser
 
 
@@ -57,13 +59,44 @@ def _add_compare(commands) -> None:
     option("--out", metavar="FOLDER", type=Path, default=Path("runs/compare"), help="for results (default: %(default)s)")
     option("--steps", type=_at_least(1), help="training steps of each run (default: the preset's)")
     option("--seed", type=_at_least(0), default=0, help="the first seed, which the others follow (default: %(default)s)")
-    option(
-        "--backend",
-        choices=backend.NAMES,
-        default="numpy",
-        help="array library: CPU, GPU, or GPU if one works (default: %(default)s)",
-    )
+    option("--backend", choices=backend.NAMES, default="numpy", help=BACKEND_HELP)
     command.set_defaults(run=_compare)
+
+
+def _add_variance(commands) -> None:
+    command = commands.add_parser(
+        "variance",
+        help="take a gradient's variance apart: data, masks, and what a choice of masks can remove",
+        description="Train a small BERT briefly, or read one, and take the variance of its gradient apart for masks of 1, "
+        "2, 5 and 15 %% of the tokens; then hold proposals against uniform masks. Prints tables and writes variance.json, "
+        "variance.png and variance.svg into a folder.",
+    )
+    sizes = ", ".join(
+        f"{name} has {p.sentences} rows of {p.masks} masks after {p.training.steps} training steps"
+        for name, p in variance.PRESETS.items()
+    )
+    option = command.add_argument
+    option("--preset", choices=list(variance.PRESETS), default="default", help=f"{sizes} (default: %(default)s)")
+    option("--text", metavar="PATH", type=Path, help="a UTF-8 text file (default: Python's own documentation)")
+    option(
+        "--checkpoint",
+        metavar="FOLDER",
+        type=Path,
+        help="a BERT in Hugging Face's format, with its tokenizer.json, to look at (default: train a small one)",
+    )
+    option("--out", metavar="FOLDER", type=Path, default=Path("runs/variance"), help="for results (default: %(default)s)")
+    option("--seed", type=_at_least(0), default=0, help="of the model, the rows and the masks (default: %(default)s)")
+    option("--backend", choices=backend.NAMES, default="numpy", help=BACKEND_HELP)
+    command.set_defaults(run=_variance)
+
+
+def _variance(options) -> None:
+    backend.use(options.backend)
+    _check_folder(options.out)
+    text = corpus.from_file(options.text) if options.text else corpus.python_docs()
+    found = variance.variance(text, variance.PRESETS[options.preset], options.seed, options.out, options.checkpoint)
+    print(variance_output.text(found))
+    print(f"\nWritten to {options.out}: variance.json, variance.png, variance.svg")
 
 
 def _compare(options) -> None:

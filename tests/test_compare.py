@@ -114,4 +114,4 @@ def test_training_that_diverges_says_so(task, monkeypatch):
         tqdm(total=4, file=io.StringIO()) as bar,
         pytest.raises(compare.InputError, match=r"diverged at step 0 \(learning rate 0.002\)"),
     ):
-        compare.train(task, SETTINGS, compare.PROPOSALS[0], 0, bar)
+        compare.train(compare.new_model(task, SETTINGS, 0), task, SETTINGS, compare.PROPOSALS[0], 0, bar)

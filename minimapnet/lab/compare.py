@@ -179,12 +179,11 @@ def training_batch(task: Task, settings: Settings, proposal: Proposal, seed: int
     return numpy.tile(rows.ids, repeat), positions, numpy.tile(rows.attention_mask, repeat)
 
 
-def train(task: Task, settings: Settings, proposal: Proposal, seed: int, bar: tqdm) -> list[tuple[int, float]]:
-    """Train a new model and give its (step, validation loss) at regular intervals, the last after the last step.
+def train(model: Bert, task: Task, settings: Settings, proposal: Proposal, seed: int, bar: tqdm) -> list[tuple[int, float]]:
+    """Train a model and give its (step, validation loss) at regular intervals, the last after the last step.
 
     Raises InputError where training diverges.
     """
-    model = new_model(task, settings, seed)
     optimizer, curve = AdamW(model), []
     evaluate_at = {settings.steps * part // settings.evaluations for part in range(1, settings.evaluations + 1)}
     warmup = math.ceil(settings.warmup_share * settings.steps)
@@ -249,7 +248,8 @@ def compare(corpus: Corpus, settings: Settings, seed: int, folder: Path) -> dict
     with tqdm(total=len(PROPOSALS) * len(seeds) * settings.steps, bar_format=BAR, disable=None) as bar:
         for run_seed in seeds:
             for proposal in PROPOSALS:
-                curves[proposal.name][run_seed] = train(task, settings, proposal, run_seed, bar)
+                model = new_model(task, settings, run_seed)
+                curves[proposal.name][run_seed] = train(model, task, settings, proposal, run_seed, bar)
     results = {
         "text": {"name": corpus.name, "train_rows": len(task.train), "validation_rows": len(task.validation)},
         "backend": backend.name,

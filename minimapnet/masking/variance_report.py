@@ -37,7 +37,8 @@ class Estimate:
         scale, sign = (100, " %") if percent else (1, "")
         if not self.standard_error:
             return f"{self.value * scale:{digits}}{sign}"
-        return f"{self.value * scale:{digits}} +- {self.standard_error * scale:.2g}{sign}"
+        error = self.standard_error * scale
+        return f"{self.value * scale:{digits}} +- {error:{'.2g' if error < 100 else '.0f'}}{sign}"
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,9 @@ class VarianceReport:
             f"{self.sentences} sentences, {drawn}, of {self.positions:.3g} of {self.maskable:.3g} positions on average"
             + ("" if self.masks is None else " (+- standard error over sentences)")
         )
-        parts = [heading, _aligned(self._whole_rows()), _aligned(self._group_rows())]
+        parts = [heading, aligned(self._whole_rows()), aligned(self._group_rows())]
         if self.proposals:
-            parts.append(_aligned(self._proposal_rows()))
+            parts.append(aligned(self._proposal_rows()))
         return "\n\n".join(parts)
 
     def _whole_rows(self):
@@ -152,17 +153,18 @@ class VarianceReport:
     def _proposal_rows(self):
         rows = [["proposal", "mask variance", "of uniform", "of headroom won", "bias^2, a sentence", "bias^2"]]
         for name, one in self.proposals.items():
-            ratio, won = one.ratio.text(".1f", percent=True), _or_dash(one.share_won, ".0f", percent=True)
-            biases = [_or_dash(bias, ".3g") for bias in (one.sentence_bias, one.bias)]
+            ratio, won = one.ratio.text(".1f", percent=True), or_dash(one.share_won, ".0f", percent=True)
+            biases = [or_dash(bias, ".3g") for bias in (one.sentence_bias, one.bias)]
             rows.append([name, one.mask.text(), ratio, won, *biases])
         return rows
 
 
-def _or_dash(estimate: Estimate | None, digits: str, percent: bool = False) -> str:
+def or_dash(estimate: Estimate | None, digits: str, percent: bool = False) -> str:
+    """Write an estimate as `Estimate.text` does, or a dash where there is none."""
     return "-" if estimate is None else estimate.text(digits, percent)
 
 
-def _aligned(rows: list[list[str]]) -> str:
+def aligned(rows: list[list[str]]) -> str:
     """Write rows of equal length as a table: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
