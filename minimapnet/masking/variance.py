@@ -21,7 +21,7 @@ from minimapnet.masking.pools import BatchPoolProposal
 from minimapnet.masking.proposal import Proposal
 from minimapnet.masking.variance_passes import Groups, mean_gradient, sentences
 from minimapnet.masking.variance_report import Estimate, ProposalVariance, VarianceReport, Variances
-from minimapnet.masking.variance_tally import Tally, jackknife
+from minimapnet.masking.variance_tally import Tally, jackknife, share
 from minimapnet.model.norms import sequence_squares
 
 FEWEST_SENTENCES = 3  # leaving one out must leave two, between which there is a variance
@@ -91,11 +91,11 @@ class _Trial:
         freed = f"{self.name}/removed"
         found = {
             "mask": estimate(lambda m: m["within"] - m[freed])[0],
-            "ratio": estimate(lambda m: 1 - m[freed] / m["within"])[0],
+            "ratio": estimate(lambda m: 1 - share(m[freed], m["within"]))[0],
             "removed_by_group": dict(zip(self.tally.groups.names, estimate(lambda m: m[freed])[1:], strict=True)),
         }
         if self.bounded:
-            found["share_won"] = estimate(lambda m: m[freed] / m["norms"])[0]
+            found["share_won"] = estimate(lambda m: share(m[freed], m["norms"]))[0]
         if not self.proposal.unbiased:
             found["sentence_bias"] = estimate(lambda m: m[f"{self.name}/sentence bias"])[0]
             found["bias"] = estimate(lambda m: m[f"{self.name}/square"] - m[f"{self.name}/step"])[0]
@@ -125,8 +125,7 @@ def _estimates(model, groups, sentence, drawn, rows, count):
 
 def _report(batch, masks, tally, trials) -> VarianceReport:
     def estimate(function):
-        with numpy.errstate(divide="ignore", invalid="ignore"):  # ratios of a group in which nothing varies: not asked for
-            values, errors = jackknife(tally.columns, function)
+        values, errors = jackknife(tally.columns, function)
         return [Estimate(float(v), float(e), len(batch) - 1) for v, e in zip(values, errors, strict=True)]
 
     parts = zip(
@@ -142,8 +141,8 @@ def _report(batch, masks, tally, trials) -> VarianceReport:
         positions=float(numpy.mean([sentence.k for sentence in batch])),
         maskable=float(numpy.mean([sentence.maskable.sum() for sentence in batch])),
         whole=whole,
-        mask_share=estimate(lambda m: m["within"] / (m["step"] - m["noise"] + m["within"]))[0],
-        headroom_share=estimate(lambda m: m["norms"] / m["within"])[0],
+        mask_share=estimate(lambda m: share(m["within"], m["step"] - m["noise"] + m["within"]))[0],
+        headroom_share=estimate(lambda m: share(m["norms"], m["within"]))[0],
         signal=estimate(lambda m: m["square"] - m["step"])[0],
         groups=dict(zip(tally.groups.names, groups, strict=True)),
         proposals={trial.name: trial.report(estimate) for trial in trials},

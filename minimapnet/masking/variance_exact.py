@@ -10,7 +10,7 @@ from tqdm import tqdm
 from minimapnet.masking.masks import all_masks
 from minimapnet.masking.variance_passes import Groups, mean_gradient, sentences
 from minimapnet.masking.variance_report import Estimate, VarianceReport, Variances
-from minimapnet.masking.variance_tally import RunningMean, whole_and_groups
+from minimapnet.masking.variance_tally import RunningMean, share, whole_and_groups
 
 
 def exact_variance(model, ids, k, maskable=None, attention_mask=None) -> VarianceReport:
@@ -48,8 +48,8 @@ def _report(batch, groups, means) -> VarianceReport:
         positions=float(numpy.mean([sentence.k for sentence in batch])),
         maskable=float(numpy.mean([sentence.maskable.sum() for sentence in batch])),
         whole=whole,
-        mask_share=Estimate(float(mask[0] / (data[0] + mask[0]))),
-        headroom_share=Estimate(float(headroom[0] / mask[0])),
+        mask_share=Estimate(float(share(mask, data + mask)[0])),
+        headroom_share=Estimate(float(share(headroom, mask)[0])),
         signal=Estimate(float(means["square"][0] - data[0])),
         groups=dict(zip(groups.names, parts, strict=True)),
         proposals={},

@@ -125,6 +125,12 @@ def removed(squares: numpy.ndarray, importance: numpy.ndarray) -> numpy.ndarray:
     return (squares * (1 / importance - 1) + others * (importance - 1)).mean(axis=1)
 
 
+def share(part, whole):
+    """Give part / whole elementwise, 0 where the whole is 0: where there is but one mask, nothing varies."""
+    part, whole = numpy.broadcast_arrays(part, whole)
+    return numpy.divide(part, whole, out=numpy.zeros(whole.shape), where=whole != 0)
+
+
 def jackknife(columns: dict[str, list], function: Callable[[dict], numpy.ndarray]) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Give function(means of the columns) and its standard error, both (Q,).
 
