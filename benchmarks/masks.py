@@ -14,7 +14,7 @@ import statistics
 import numpy
 import timing
 
-from minimapnet import Bert, BertConfig, backend, gradients
+from minimapnet import Bert, BertConfig, backend, decompose_variance, gradients
 from minimapnet.kernels import pool
 from minimapnet.masking.distributions import (
     ConditionalBernoulli,
@@ -36,24 +36,30 @@ MAKE = {
     "SpanMasks": lambda weights, k: SpanMasks(len(weights), k),
 }
 WITHOUT_LOG_PROB = ("SystematicMasks", "WholeWordMasks", "SpanMasks")
+SENTENCES, MASKS = 4, (2, 8, 32)  # of the decomposition
 GROWTH = [(64, 19), (128, 19), (256, 19), (512, 19), (512, 38), (512, 77)]
 
 
+def small_model() -> Bert:
+    """Make the small size: V 8192, T 128, C 256, 4 layers, 4 heads."""
+    config = BertConfig(
+        vocab_size=8192,
+        hidden_size=256,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=1024,
+        max_position_embeddings=N,
+        mask_token_id=1,
+    )
+    return Bert(config, seed=0)
+
+
 class Step:
-    """A training step of the small size: V 8192, T 128, C 256, 4 layers, 4 heads, B 32, K 19."""
+    """A training step of the small size, B 32, K 19."""
 
     def __init__(self):
-        config = BertConfig(
-            vocab_size=8192,
-            hidden_size=256,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            intermediate_size=1024,
-            max_position_embeddings=N,
-            mask_token_id=1,
-        )
-        self.model, rng = Bert(config, seed=0), backend.generator(0, "benchmark")
-        self.ids = rng.integers(2, config.vocab_size, (32, N))
+        self.model, rng = small_model(), backend.generator(0, "benchmark")
+        self.ids = rng.integers(2, self.model.config.vocab_size, (32, N))
         self.positions = UniformMasks(numpy.ones((32, N), bool), K).sample(rng, 1)[0]
 
     def step(self) -> float:
@@ -81,6 +87,27 @@ class Tables:
 
     def step(self) -> float:
         return float(ConditionalBernoulli(self.weights, self.k).inclusion_probabilities().sum())
+
+
+class Passes:
+    """The gradients that a decomposition needs, and nothing else: for each sentence one batch of R masks."""
+
+    def __init__(self, masks: int):
+        self.model, self.masks, rng = small_model(), masks, backend.generator(0, "benchmark")
+        self.ids = rng.integers(2, self.model.config.vocab_size, (SENTENCES, N))
+        self.drawn = UniformMasks(N, K).sample(rng, SENTENCES * masks).reshape(SENTENCES, masks, K)
+
+    def step(self) -> float:
+        for row, positions in zip(self.ids, self.drawn, strict=True):
+            gradients(self.model, row[None].repeat(self.masks, axis=0), positions)
+        return 0.0
+
+
+class Decomposition(Passes):
+    """Data variance, mask variance, headroom, all by group, with their standard errors."""
+
+    def step(self) -> float:
+        return decompose_variance(self.model, self.ids, K, self.masks).mask.value
 
 
 def measured(contenders: dict, rounds: int) -> dict[str, list[float]]:
@@ -120,6 +147,19 @@ def growth(rounds: int) -> str:
     return timing.table(header, rows)
 
 
+def decomposition(rounds: int) -> str:
+    """Write what the decomposition costs beside its gradient passes, by the number of masks of each sentence."""
+    contenders = {f"passes {masks}": (Passes, masks) for masks in MASKS}
+    contenders |= {f"decomposition {masks}": (Decomposition, masks) for masks in MASKS}
+    taken = measured(contenders, rounds)
+    rows = []
+    for masks in MASKS:
+        passes, whole = taken[f"passes {masks}"], taken[f"decomposition {masks}"]
+        ratio = statistics.median(after / before for after, before in zip(whole, passes, strict=True))
+        rows.append([str(SENTENCES), str(masks), timing.spread(passes), timing.spread(whole), f"{ratio:.3f}"])
+    return timing.table(["sentences", "masks of each", "gradients, ms", "decompose_variance, ms", "ratio"], rows)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
@@ -128,6 +168,8 @@ def main():
     print(against_the_step(arguments.rounds))
     print("\nConditionalBernoulli by n and k\n")
     print(growth(arguments.rounds))
+    print("\nThe decomposition of the variance beside its gradient passes, small size\n")
+    print(decomposition(arguments.rounds))
 
 
 if __name__ == "__main__":

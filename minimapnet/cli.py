@@ -68,7 +68,7 @@ def _add_variance(commands) -> None:
         "variance",
         help="take a gradient's variance apart: data, masks, and what a choice of masks can remove",
         description="Train a small BERT briefly, or read one, and take the variance of its gradient apart for masks of 1, "
-        "2, 5 and 15 %% of the tokens; then hold proposals against uniform masks. Prints tables and writes variance.json, "
+        "2, 5 and 15 % of the tokens; then hold proposals against uniform masks. Prints tables and writes variance.json, "
         "variance.png and variance.svg into a folder.",
     )
     sizes = ", ".join(
