@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import tracemalloc
 
 import numpy
 import pytest
@@ -9,6 +10,7 @@ import tiny
 from variance_population import Population
 
 from minimapnet import Bert, InputError, VarianceReport, backend, decompose_variance, gradients
+from minimapnet.masking import variance_passes
 from minimapnet.masking.masks import all_masks
 from minimapnet.masking.proposals import (
     BatchPoolProposal,
@@ -26,6 +28,8 @@ from minimapnet.masking.scores import each_alone, exact_norm
 from minimapnet.masking.variance_exact import exact_variance
 from minimapnet.masking.variance_passes import Groups, mean_gradient, sentences
 from minimapnet.masking.variance_tally import RunningMean, Tally, jackknife, removed
+from minimapnet.model import parameters
+from minimapnet.model.norms import sequence_squares
 
 NAMES = ("data", "mask", "headroom", "mask_share", "headroom_share", "signal")
 
@@ -125,8 +129,6 @@ def test_a_hole_in_the_attention_mask_stays_a_hole():
 
 
 def test_mean_gradient_by_chunks_on_every_backend(xp, monkeypatch):
-    from minimapnet.masking import variance_passes
-
     model = tiny.model()
     (sentence,) = sentences(tiny.IDS[:1], 2)
     groups = Groups(model.shapes)
@@ -148,18 +150,33 @@ def test_mean_gradient_by_chunks_on_every_backend(xp, monkeypatch):
     assert squares[:, 5].sum() == pytest.approx(total, rel=1e-10)
 
 
+def test_memory_does_not_grow_with_sentences_or_masks(monkeypatch):
+    model = tiny.model(vocab_size=4000, hidden_size=16)
+    size = model.flat.nbytes  # 550 kB, against which what a mask itself takes is nothing, but for its scores
+    monkeypatch.setattr(variance_passes, "MEMORY_BUDGET", 2 * 2 * 4000 * 8)  # two masks of two positions
+
+    def peak(N, masks):
+        ids = numpy.random.default_rng(0).integers(2, 4000, (N, 6))
+        tracemalloc.start()
+        decompose_variance(model, ids, 2, masks)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    small = peak(3, 4)
+    assert small < 10 * size
+    assert peak(20, 4) < small + size
+    assert peak(3, 40) < small + size
+
+
 @pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": False}])
 def test_groups_cover_every_parameter_once(changes):
-    from minimapnet.model.norms import sequence_squares
-
     model = tiny.model(**changes)
     groups = Groups(model.shapes)
     assert groups.squares(model.flat).sum() == pytest.approx(float(model.flat @ model.flat), rel=1e-12)
     assert set(groups.names) == set(sequence_squares(model, tiny.IDS, tiny.POSITIONS))
     assert len(groups.names) == len(set(groups.names))
     only = numpy.zeros_like(model.flat)
-    from minimapnet.model import parameters
-
     parameters.flat_views(only, model.shapes)["layer1.feed_in.bias"][...] = 2.0
     found = dict(zip(groups.names, groups.squares(only), strict=True))
     assert found.pop("layer 1 feed-forward") == 4 * 7

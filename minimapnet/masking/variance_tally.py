@@ -22,7 +22,8 @@ Everything reported is a function of the means of such numbers, and its standard
 function with one sentence's numbers left out. For means of `within` and `norms` that is exact. For a step it is nearly so:
 leaving sentence b out of the text would also change the later running means a little. The steps of vectors that are drawn
 independently are uncorrelated with equal expectations (they are what Helmert's orthogonal transformation gives), and to
-first order a step differs from |m_b - E m|^2, which a sentence contributes to the variance, by noise of zero mean.
+first order a step differs from |m_b - E m|^2, which a sentence contributes to the variance, by noise of zero mean. Where
+|E g|^2, or the square of a bias, is small against the noise, its standard error comes out too large, not too small.
 
 Sources: Welford 1962, Technometrics 4, 419-420; Efron and Stein 1981, The jackknife estimate of variance, Annals of
 Statistics 9, 586-596.
