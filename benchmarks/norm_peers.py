@@ -156,7 +156,7 @@ class UntiedModule(nn.Module):
 
     def forward(self, inputs, positions):
         B, T = inputs.shape
-        x = self.embedding_norm(self.words(inputs) + self.places(torch.arange(T).expand(B, T)))  # (B, T, C)
+        x = self.embedding_norm(self.words(inputs) + self.places(torch.arange(T).repeat(B, 1)))  # (B, T, C)
         for layer in self.layers:
             q, k, v = layer["qkv"](x).view(B, T, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
             mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, T, -1)
