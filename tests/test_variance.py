@@ -165,8 +165,8 @@ def test_memory_does_not_grow_with_sentences_or_masks(monkeypatch):
 
     small = peak(3, 4)
     assert small < 10 * size
-    assert peak(20, 4) < small + size
-    assert peak(3, 40) < small + size
+    assert peak(20, 4) < small + 2 * size
+    assert peak(3, 40) < small + 2 * size
 
 
 @pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": False}])
@@ -188,8 +188,11 @@ class OneGroup:
 
     names = ("all",)
 
+    def totals(self, work):
+        return numpy.array([work(slice(None))])
+
     def squares(self, vector):
-        return numpy.array([vector @ vector])
+        return self.totals(lambda part: vector[part] @ vector[part])
 
 
 def test_steps_add_up_to_the_sample_variance():

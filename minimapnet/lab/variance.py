@@ -2,7 +2,8 @@
 
 A small model is trained for a short while, or a checkpoint is read; then the variance of its gradient is taken apart for
 masks of several sizes, and proposals are held against uniform masks. Rows hold 100 maskable tokens each, so that 1, 2, 5 and
-15 % of them are whole numbers: sentences are joined into passages, which are cut every 100 tokens.
+15 % of them are whole numbers: sentences are joined into passages, which are cut every 100 tokens. The model is trained on
+single sentences as well: from long rows alone a small one does not learn to use context for thousands of steps.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -46,9 +47,9 @@ class Settings:
     candidates: int  # of a pool
 
 
-LEARNING = compare.Settings(seeds=1, steps=600, row_tokens=MASKABLE + 2, evaluations=1, validation_rows=128)
+LEARNING = compare.Settings(seeds=1, steps=3000, row_tokens=MASKABLE + 2, evaluations=1, validation_rows=128)
 PRESETS = {
-    "default": Settings(LEARNING, sentences=40, masks=8, candidates=8),
+    "default": Settings(LEARNING, sentences=40, masks=12, candidates=8),
     "smoke": Settings(
         replace(LEARNING, steps=20, rows=8, hidden_size=32, validation_rows=16), sentences=4, masks=2, candidates=2
     ),
@@ -61,11 +62,10 @@ def variance(corpus: Corpus, settings: Settings, seed: int, folder: Path, checkp
     Raises InputError for too little text, a checkpoint that cannot be read or has no tokenizer.json, where training
     diverges, and where `folder` cannot be written to.
     """
-    text = replace(corpus, train=passages(corpus.train), validation=passages(corpus.validation))
     if checkpoint is None:
-        model, rows, about = trained(text, settings.training, seed, folder)
+        model, rows, about = trained(corpus, settings.training, seed, folder)
     else:
-        model, rows, about = read(text, checkpoint)
+        model, rows, about = read(corpus, checkpoint)
     sample = full_rows(rows, settings.sentences, seed, corpus.name)
     maskable = numpy.zeros(sample.ids.shape, bool)
     maskable[:, 1:-1] = True
@@ -90,8 +90,12 @@ def passages(sentences) -> tuple[str, ...]:
     return tuple(" ".join(sentences[i : i + PASSAGE]) for i in range(0, len(sentences), PASSAGE))
 
 
-def trained(text: Corpus, settings: compare.Settings, seed: int, folder: Path):
-    """Train a model as `minimapnet compare` does, with uniform masks -> the model, its training rows, and how it went."""
+def trained(corpus: Corpus, settings: compare.Settings, seed: int, folder: Path):
+    """Train a model as `minimapnet compare` does, with uniform masks, on sentences and passages; validate on passages.
+
+    -> the model, its training rows, and how it went.
+    """
+    text = replace(corpus, train=corpus.train + passages(corpus.train), validation=passages(corpus.validation))
     task = compare.prepare(text, settings, folder)
     model = compare.new_model(task, settings, seed)
     with tqdm(total=settings.steps, unit="step", disable=None) as bar:
@@ -99,8 +103,8 @@ def trained(text: Corpus, settings: compare.Settings, seed: int, folder: Path):
     return model, task.train, {"validation_loss": curve[-1][1], "unigram_entropy": task.unigram, "steps": settings.steps}
 
 
-def read(text: Corpus, checkpoint: Path):
-    """Read a model and its tokenizer -> the model, the text's rows, and where it came from."""
+def read(corpus: Corpus, checkpoint: Path):
+    """Read a model and its tokenizer -> the model, the rows of the text's passages, and where it came from."""
     model, file = Bert.from_pretrained(checkpoint), checkpoint / "tokenizer.json"
     try:
         tokenizer = Tokenizer.from_file(str(file))
@@ -110,7 +114,7 @@ def read(text: Corpus, checkpoint: Path):
         raise InputError(f"{file} has {tokenizer.get_vocab_size()} pieces, the model only {model.config.vocab_size}")
     if model.config.max_position_embeddings < MASKABLE + 2:
         raise InputError(f"the model reads {model.config.max_position_embeddings} tokens, {MASKABLE + 2} are needed")
-    return model, batches.rows(tokenizer, text.train, MASKABLE + 2), {"checkpoint": str(checkpoint)}
+    return model, batches.rows(tokenizer, passages(corpus.train), MASKABLE + 2), {"checkpoint": str(checkpoint)}
 
 
 def full_rows(rows: Rows, count: int, seed: int, name: str) -> Rows:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import matplotlib
+from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from minimapnet.files import written_whole
@@ -100,7 +101,7 @@ def _by_proposal(heading, reports, what, digits):
 
 
 def _draw(reports, file):
-    figure = Figure(figsize=(12, 5), layout="constrained")
+    figure = Figure(figsize=(12, 6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.35))
     _draw_decomposition(left, reports)
     _draw_proposals(right, reports)
@@ -116,7 +117,7 @@ def _draw_decomposition(axes, reports):
         first = place == 0
         axes.bar(place, data * share, 0.65, color=DATA, label="data variance" if first else None)
         axes.bar(place, (mask - headroom) * share, 0.65, data * share, color=MASK, label="mask variance" if first else None)
-        label = "of it headroom: the most that\nchoosing single masks can remove" if first else None
+        label = "of it headroom: the most that importance sampling can remove" if first else None
         bottom = (data + mask - headroom) * share
         axes.bar(
             place, headroom * share, 0.65, bottom, color=MASK, edgecolor=LIMIT, hatch="////", linewidth=0.8, label=label
@@ -127,7 +128,7 @@ def _draw_decomposition(axes, reports):
     axes.set_ylabel("share of the gradient's variance, one mask of one row (%)")
     axes.set_ylim(0, 108)
     axes.set_title("Where the variance comes from, under uniform masks", fontsize=11)
-    axes.legend(loc="lower right", fontsize=9, framealpha=0.95)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), fontsize=9, frameon=False)
 
 
 def _draw_proposals(axes, reports):
@@ -135,7 +136,7 @@ def _draw_proposals(axes, reports):
     names = _names(reports)
     for place, report in enumerate(reports.values()):
         limit = 100 * (1 - report.headroom_share.value)
-        label = "least possible for single masks" if place == 0 else None
+        label = "least that importance sampling can reach" if place == 0 else None
         axes.hlines(limit, place - 0.42, place + 0.42, color=LIMIT, linewidth=1.5, linestyle="--", label=label)
         for i, name in enumerate(names):
             if name not in report.proposals:
@@ -152,9 +153,12 @@ def _draw_proposals(axes, reports):
             )  # fmt: skip
     axes.axhline(100, color="#666666", linewidth=1, label="uniform masks")
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5, 7)))
+    axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_locator(ticker.NullLocator())
     axes.set_xticks(range(len(reports)), list(map(str, reports)))
     axes.set_xlabel(f"masked positions of {next(iter(reports.values())).maskable:.0f}")
-    axes.set_ylabel("mask variance at equal gradient rows\n(% of uniform masks', logarithmic; 95 % intervals)")
+    axes.set_ylabel("mask variance at equal gradient rows\n(% of that of uniform masks, logarithmic; 95 % intervals)")
     axes.set_title("What proposals make of the mask variance", fontsize=11)
-    axes.grid(axis="y", which="both", alpha=0.25)
-    axes.legend(fontsize=8, loc="upper left", framealpha=0.95)
+    axes.grid(axis="y", alpha=0.25)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), fontsize=9, frameon=False, ncols=3)

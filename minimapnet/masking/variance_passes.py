@@ -4,7 +4,7 @@ Axis letters: N sentences, B masks of one sentence, T tokens, K places for maske
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy
@@ -72,8 +72,11 @@ class Groups:
 
     def squares(self, vector) -> numpy.ndarray:
         """Give the squared norm of each group's part of vector (P,), a flat buffer -> float64 (G,) on the host."""
-        parts = [vector[place] for place, _ in self.places]
-        found = backend.to_host(backend.xp.stack([part @ part for part in parts])).astype(numpy.float64)
+        return self.totals(lambda part: vector[part] @ vector[part])
+
+    def totals(self, work: Callable[[slice], object]) -> numpy.ndarray:
+        """Add up by group the numbers that `work` gives for parts of the flat buffer -> float64 (G,) on the host."""
+        found = backend.to_host(backend.xp.stack([work(place) for place, _ in self.places])).astype(numpy.float64)
         return numpy.bincount([group for _, group in self.places], found, len(self.names))
 
 
@@ -85,13 +88,16 @@ def mean_gradient(model, groups: Groups, sentence: Sentence, positions, weights=
 
     Raises InputError as `gradients` does.
     """
-    vector, squares = None, []
+    vector, squares, count = None, [], len(positions)
     for rows in _chunks(model.config, positions):
-        more, found = _summed_gradient(model, sentence, positions[rows], None if weights is None else weights[rows])
-        vector = more if vector is None else vector + more
+        share = None if weights is None else weights[rows]
+        more, found = _gradient_share(model, sentence, positions[rows], share, count)
+        if vector is None:
+            vector = more
+        else:
+            vector += more
         squares.append([backend.to_host(found[name]).astype(numpy.float64) for name in groups.names])
-    vector /= len(positions)
-    return vector, numpy.concatenate(squares, axis=1)
+    return vector, numpy.concatenate(squares, axis=1) * count**2
 
 
 def _chunks(config, positions) -> Iterator[slice]:
@@ -100,12 +106,12 @@ def _chunks(config, positions) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, len(positions), step))
 
 
-def _summed_gradient(model, sentence, positions, weights):
-    """Give the sum of the gradients of masks (B, K) of one sentence (P,), and {group: squared norms (B,)}."""
+def _gradient_share(model, sentence, positions, weights, count):
+    """Give the sum of g / count over masks (B, K) of one sentence (P,), and {group: |g / count|^2 (B,)}."""
     B = len(positions)
     ids, _, attention_mask = sentence.copies(B)
     batch = masked_batch(model.config, ids, positions, attention_mask)
-    dlosses = loss_weights(positions, weights, model.config.dtype) * B  # each mask's own loss, not the batch's mean
+    dlosses = loss_weights(positions, weights, model.config.dtype) * (B / count)
     dlosses = backend.to_device(dlosses.reshape(-1)[batch.places])  # (N,)
     parts = backend.kernels.split_batch(*ids.shape)
     readers = [GradientReader() for _ in range(backend.kernels.workers(len(parts)))]

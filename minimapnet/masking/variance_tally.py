@@ -48,11 +48,16 @@ class RunningMean:
         if self._mean is None:
             self._mean = vector.copy()
             return numpy.full(1 + len(self._groups.names), numpy.nan)
-        away = vector - self._mean  # (P,)
-        squares = self._groups.squares(away)  # (G,)
-        away /= self._count
-        self._mean += away
-        return whole_and_groups(squares) * ((self._count - 1) / self._count)
+
+        def move(part):
+            mean = self._mean[part]
+            away = vector[part] - mean
+            square = away @ away
+            away /= self._count
+            mean += away
+            return square
+
+        return whole_and_groups(self._groups.totals(move)) * ((self._count - 1) / self._count)
 
 
 def whole_and_groups(squares: numpy.ndarray) -> numpy.ndarray:
