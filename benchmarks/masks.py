@@ -1,11 +1,12 @@
-"""What drawing masks costs beside a training step, and how it grows with the sentence.
+"""What drawing masks costs beside a training step, how it grows with the sentence, and what the variance laboratory costs.
 
-    python benchmarks/masks.py                      about a minute
+    python benchmarks/masks.py                      about three minutes
     python benchmarks/masks.py --rounds 5
 
 The step is forward and backward of the small size of `step.py`, on all threads; masks are drawn on one. Each contender runs
 in its own process, in turns. "4,096 masks" makes the distribution from its weights, draws, and computes every mask's exact
-log-probability where there is one.
+log-probability where there is one. The decomposition stands beside its gradient passes, the very batches that it needs, one
+sentence with R masks each: once as plain gradients, once with the norm of every mask, which it cannot do without.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import statistics
 import numpy
 import timing
 
-from minimapnet import Bert, BertConfig, backend, decompose_variance, gradients
+from minimapnet import Bert, BertConfig, backend, decompose_variance, gradients, gradients_and_norms
 from minimapnet.kernels import pool
 from minimapnet.masking.distributions import (
     ConditionalBernoulli,
@@ -36,7 +37,7 @@ MAKE = {
     "SpanMasks": lambda weights, k: SpanMasks(len(weights), k),
 }
 WITHOUT_LOG_PROB = ("SystematicMasks", "WholeWordMasks", "SpanMasks")
-SENTENCES, MASKS = 4, (2, 8, 32)  # of the decomposition
+SENTENCES, MASKS = 4, (2, 16, 32)  # of the decomposition
 GROWTH = [(64, 19), (128, 19), (256, 19), (512, 19), (512, 38), (512, 77)]
 
 
@@ -103,6 +104,15 @@ class Passes:
         return 0.0
 
 
+class PassesWithNorms(Passes):
+    """The same, and from the same passes the norm of each mask's gradient."""
+
+    def step(self) -> float:
+        for row, positions in zip(self.ids, self.drawn, strict=True):
+            gradients_and_norms(self.model, row[None].repeat(self.masks, axis=0), positions)
+        return 0.0
+
+
 class Decomposition(Passes):
     """Data variance, mask variance, headroom, all by group, with their standard errors."""
 
@@ -149,15 +159,24 @@ def growth(rounds: int) -> str:
 
 def decomposition(rounds: int) -> str:
     """Write what the decomposition costs beside its gradient passes, by the number of masks of each sentence."""
-    contenders = {f"passes {masks}": (Passes, masks) for masks in MASKS}
-    contenders |= {f"decomposition {masks}": (Decomposition, masks) for masks in MASKS}
-    taken = measured(contenders, rounds)
+    kinds = {"plain": Passes, "norms": PassesWithNorms, "whole": Decomposition}
+    taken = measured({f"{name} {masks}": (kind, masks) for masks in MASKS for name, kind in kinds.items()}, rounds)
     rows = []
     for masks in MASKS:
-        passes, whole = taken[f"passes {masks}"], taken[f"decomposition {masks}"]
-        ratio = statistics.median(after / before for after, before in zip(whole, passes, strict=True))
-        rows.append([str(SENTENCES), str(masks), timing.spread(passes), timing.spread(whole), f"{ratio:.3f}"])
-    return timing.table(["sentences", "masks of each", "gradients, ms", "decompose_variance, ms", "ratio"], rows)
+        plain, norms, whole = (taken[f"{name} {masks}"] for name in kinds)
+        ratios = [statistics.median(a / b for a, b in zip(whole, before, strict=True)) for before in (plain, norms)]
+        times = [timing.spread(times) for times in (plain, norms, whole)]
+        rows.append([str(SENTENCES), str(masks), *times, *(f"{ratio:.3f}" for ratio in ratios)])
+    header = [
+        "sentences",
+        "masks of each",
+        "gradients, ms",
+        "with norms, ms",
+        "decomposition, ms",
+        "of gradients",
+        "of both",
+    ]
+    return timing.table(header, rows)
 
 
 def main():

@@ -117,7 +117,7 @@ def _draw_decomposition(axes, reports):
         first = place == 0
         axes.bar(place, data * share, 0.65, color=DATA, label="data variance" if first else None)
         axes.bar(place, (mask - headroom) * share, 0.65, data * share, color=MASK, label="mask variance" if first else None)
-        label = "of it headroom: the most that importance sampling can remove" if first else None
+        label = "of it headroom: the most that\nimportance sampling can remove" if first else None
         bottom = (data + mask - headroom) * share
         axes.bar(
             place, headroom * share, 0.65, bottom, color=MASK, edgecolor=LIMIT, hatch="////", linewidth=0.8, label=label
@@ -161,4 +161,4 @@ def _draw_proposals(axes, reports):
     axes.set_ylabel("mask variance at equal gradient rows\n(% of that of uniform masks, logarithmic; 95 % intervals)")
     axes.set_title("What proposals make of the mask variance", fontsize=11)
     axes.grid(axis="y", alpha=0.25)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), fontsize=9, frameon=False, ncols=3)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), fontsize=8, frameon=False, ncols=3)
