@@ -137,7 +137,7 @@ def draw(curves, path):
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(curves), figsize=(13, 3.6), sharey=True, layout="constrained")
+    figure, axes = pyplot.subplots(1, len(curves), figsize=(13, 4), sharey=True, layout="constrained")
     best = max(work / ms for points in curves.values() for _, ms, work in points)  # operations a millisecond
     for axis, (name, points) in zip(axes, curves.items(), strict=True):
         values, times, work = (numpy.array(column, float) for column in zip(*points, strict=True))
@@ -147,9 +147,10 @@ def draw(curves, path):
         axis.set_xticks([], minor=True)
         axis.set_xlabel(name)
         axis.grid(alpha=0.3, which="both")
-    axes[0].set_ylabel("time of token_gradient_norms, ms")
-    axes[0].legend()
-    figure.suptitle("Exact token norms: time follows the predicted operations, except where a model is tiny")
+    axes[0].set_ylabel("time, ms")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    base = f"K {BASE.masked_tokens}, T {BASE.tokens}, {BASE.layers} layers, C {BASE.width}"
+    figure.suptitle(f"Exact token norms: the larger the model, the nearer to the predicted operations (others at {base})")
     figure.savefig(path, dpi=130)
 
 
