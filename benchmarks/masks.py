@@ -173,8 +173,8 @@ def decomposition(rounds: int) -> str:
         "gradients, ms",
         "with norms, ms",
         "decomposition, ms",
-        "of gradients",
-        "of both",
+        "ratio",
+        "ratio to those with norms",
     ]
     return timing.table(header, rows)
 
