@@ -1,7 +1,7 @@
 """What drawing masks costs beside a training step, how it grows with the sentence, and what the variance laboratory costs.
 
-    python benchmarks/masks.py                      about three minutes
-    python benchmarks/masks.py --rounds 5
+    python benchmarks/masks.py                      about a quarter of an hour
+    python benchmarks/masks.py --rounds 5           about 6 minutes
 
 The step is forward and backward of the small size of `step.py`, on all threads; masks are drawn on one. Each contender runs
 in its own process, in turns. "4,096 masks" makes the distribution from its weights, draws, and computes every mask's exact

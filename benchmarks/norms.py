@@ -1,6 +1,6 @@
 """Exact gradient norms: what they cost beside a plain step, and beside PyTorch's ways to the same numbers.
 
-    python benchmarks/norms.py                 all parts (about 10 minutes on 2 cores)
+    python benchmarks/norms.py                 all parts (about 12 minutes on 2 cores)
     python benchmarks/norms.py tokens --rounds 5
     python benchmarks/norms.py growth --plot benchmarks/norms.png
 

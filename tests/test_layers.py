@@ -2,12 +2,12 @@
 
 import numpy
 import pytest
+import tiny
 from gradient_check import check_elementwise, placed, random_upstream
 from layer_cases import LAYERS, LAYOUTS, Case, arrays_in, draw, keep_mask
 
 from minimapnet import Bert, BertConfig, backend
 from minimapnet.model import layers
-from minimapnet.model.readers import NoReader
 
 every_layer = pytest.mark.parametrize("case", LAYERS.values(), ids=LAYERS)
 
@@ -50,12 +50,12 @@ def test_a_forward_leaves_its_inputs_alone(xp, case):
 REPLICATED = {
     "linear": (
         lambda v: layers.linear_forward(v["x"], v["weight"], v["bias"]),
-        lambda dy, cache: layers.linear_backward(dy, cache, "it", NoReader()),
+        lambda dy, cache: layers.linear_backward(dy, cache, "it", tiny.NoReader()),
     ),
     "gelu": (lambda v: layers.gelu_forward(v["x"], "erf"), layers.gelu_backward),
     "layernorm": (
         lambda v: layers.layernorm_forward(v["x"], v["scale"], v["scale"], 1e-5),
-        lambda dy, cache: layers.layernorm_backward(dy, cache, "it", NoReader()),
+        lambda dy, cache: layers.layernorm_backward(dy, cache, "it", tiny.NoReader()),
     ),
     "dropout": (lambda v: layers.dropout_forward(v["x"], backend.to_device(keep_mask(1, 3, 4))), layers.dropout_backward),
 }

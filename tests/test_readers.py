@@ -3,7 +3,7 @@
 import numpy
 
 from minimapnet import backend
-from minimapnet.model.readers import GradientReader, NoReader, gather
+from minimapnet.model.readers import GradientReader, gather
 
 RNG = numpy.random.default_rng(21)
 X, DY = RNG.standard_normal((2, 3, 4)), RNG.standard_normal((2, 3, 5))
@@ -88,7 +88,3 @@ def test_readers_change_nothing_they_are_given(xp):
     gathered([reader])
     for array, was in zip(given, (X, DY, DX, H, DLOGITS), strict=True):
         numpy.testing.assert_array_equal(backend.to_host(array), was)
-
-
-def test_no_reader_takes_what_the_gradient_reader_takes(xp):
-    feed(NoReader())

@@ -68,8 +68,8 @@ def token_squares(model, ids, positions, attention_mask=None, token_type_ids=Non
         raise InputError(f"memory_budget must be a positive number of bytes, not {memory_budget!r}")
     batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
     B, T = batch.sentences.inputs.shape
-    replicas = _replicas_at_once(model.config, T, memory_budget)
     parts = [part for where in backend.kernels.split_batch(B, T) if len((part := batch.part(where)).places)]
+    replicas = _replicas_at_once(model.config, T, memory_budget // backend.kernels.workers(len(parts)))
     found = backend.kernels.run([lambda part=part: by_group(_part_squares(model, part, replicas)) for part in parts])
     places = backend.to_device(batch.places)
     table = {}
@@ -112,7 +112,7 @@ def _replicas_at_once(config, tokens, memory_budget):
     wide, narrow = 3 * config.intermediate_size, 12 * config.hidden_size
     table = 2 * config.num_attention_heads * tokens
     replica = tokens * (wide + narrow + table) * (8 if config.dtype == "float64" else 4)  # bytes
-    return max(1, memory_budget // (replica * backend.kernels.workers(1 << 30)))
+    return max(1, memory_budget // replica)
 
 
 def _part_squares(model, part, replicas):

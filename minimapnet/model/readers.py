@@ -19,15 +19,6 @@ from functools import partial
 from minimapnet import backend
 
 
-class NoReader:
-    """Reads nothing: for a backward that is after its input's gradient alone."""
-
-    def linear(self, name, x, dy): ...
-    def layernorm(self, name, xhat, dy): ...
-    def embedding(self, name, ids, dy): ...
-    def decoder(self, h, dlogits): ...
-
-
 class GradientReader:
     """Adds up the gradients of the parameters.
 
