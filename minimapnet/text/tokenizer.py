@@ -41,6 +41,20 @@ def train_wordpiece(sentences: Sequence[str], pieces: int = PIECES) -> Tokenizer
     tokenizer = Tokenizer(models.WordPiece(draft.get_vocab(), unk_token="[UNK]"))
     tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder = normalizer, words, decoders.WordPiece()
     tokenizer.add_special_tokens(list(SPECIAL))
+    return _with_ends(tokenizer)
+
+
+def word_level(words: Sequence[str]) -> Tokenizer:
+    """Give the tokenizer of a known vocabulary: what stands between blanks is a token, [UNK] where it is not in `words`."""
+    numbers = {word: number for number, word in enumerate([*SPECIAL, *words])}
+    tokenizer = Tokenizer(models.WordLevel(numbers, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens(list(SPECIAL))
+    return _with_ends(tokenizer)
+
+
+def _with_ends(tokenizer: Tokenizer) -> Tokenizer:
+    """Let the tokenizer write [CLS] before and [SEP] behind a sentence."""
     ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     return tokenizer
