@@ -5,8 +5,9 @@ import pytest
 import tiny
 from gradient_check import ATOL, EPS, RTOL
 
-from minimapnet import InputError, backend, gradients, token_losses
+from minimapnet import InputError, backend, gradients, gradients_and_norms, token_losses
 from minimapnet.kernels import numpy_kernels
+from minimapnet.model import parameters
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -152,3 +153,33 @@ def test_gradients_change_neither_the_model_nor_the_batch(xp):
 def test_weights_of_another_shape_are_refused(xp):
     with pytest.raises(InputError, match=r"weights must be of the positions' shape \(3, 2\), not \(3,\)"):
         gradients(tiny.model(), tiny.IDS, tiny.POSITIONS, numpy.ones(3))
+
+
+def test_gradients_are_written_into_the_buffer_given(xp):
+    model = tiny.model()
+    batch = (tiny.IDS, tiny.RAGGED, tiny.WEIGHTS, tiny.PADDING)
+    for function in (gradients, gradients_and_norms):
+        loss, expected = function(model, *batch)[:2]
+        out = backend.xp.full(model.flat.shape, 7.0, "float64")  # of another step
+        same_loss, found = function(model, *batch, out=out)[:2]
+        assert same_loss == loss
+        for name, view in parameters.flat_views(out, model.shapes).items():
+            numpy.testing.assert_array_equal(backend.to_host(view), backend.to_host(expected[name]))
+            numpy.testing.assert_array_equal(backend.to_host(found[name]), backend.to_host(expected[name]))
+
+
+def test_a_buffer_of_another_form_is_refused(xp):
+    model = tiny.model()
+    for out in (backend.xp.empty(3, "float64"), backend.xp.empty(model.flat.shape, "float32")):
+        with pytest.raises(InputError, match=r"out must be a buffer like the model's, float64 \(\d+,\)"):
+            gradients(model, tiny.IDS, tiny.POSITIONS, out=out)
+
+
+def test_parts_of_a_batch_with_dropout_add_up_to_the_whole(xp):
+    """The third part of the key says where in the step the part begins."""
+    model = tiny.model(**DROPOUT)
+    whole = tiny.host(gradients(model, tiny.IDS, tiny.POSITIONS, dropout_key=(5, 8))[1])
+    first = tiny.host(gradients(model, tiny.IDS[:1], tiny.POSITIONS[:1], dropout_key=(5, 8, 0))[1])
+    rest = tiny.host(gradients(model, tiny.IDS[1:], tiny.POSITIONS[1:], dropout_key=(5, 8, 1))[1])
+    for name in whole:
+        numpy.testing.assert_allclose(first[name] / 3 + rest[name] * 2 / 3, whole[name], rtol=1e-9, atol=1e-12)

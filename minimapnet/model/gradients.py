@@ -35,23 +35,27 @@ def token_losses(model, ids, positions, attention_mask=None, token_type_ids=None
     return losses
 
 
-def gradients(model, ids, positions, weights=None, attention_mask=None, token_type_ids=None, dropout_key=None):
+def gradients(model, ids, positions, weights=None, attention_mask=None, token_type_ids=None, dropout_key=None, out=None):
     """Give the loss and its gradient with respect to every parameter.
 
     loss = (1/B) sum_b sum_j weights[b, j] * token_loss[b, j]; weights (B, K) are 1/k by default, with k the number of
     masked positions of the sentence. ids (B, T) are the *unmasked* tokens, positions (B, K) those to mask, padded with -1;
     attention_mask (B, T) is 1 at tokens and 0 at padding. `dropout_key` (seed, step) switches dropout on, with the
-    probabilities of the model's config. -> (float, {name: array} of the parameters' shapes, on the device in use).
+    probabilities of the model's config; a third part is the number of the first sentence, where the batch is part of a
+    larger one. `out` is a flat buffer like the model's, into which the gradient is written; without it one is made.
+    -> (float, {name: array} of the parameters' shapes, views of the buffer, on the device in use).
 
-    Raises InputError as `token_losses` does, and for weights of another shape.
+    Raises InputError as `token_losses` does, and for weights or `out` of another shape.
     """
     batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
     dlosses = loss_weights(positions, weights, model.config.dtype)
-    loss, views, _ = _forward_backward(model, batch, dlosses, dropout_key, norms=False)
+    loss, views, _ = _forward_backward(model, batch, dlosses, dropout_key, out, norms=False)
     return loss, views
 
 
-def gradients_and_norms(model, ids, positions, weights=None, attention_mask=None, token_type_ids=None, dropout_key=None):
+def gradients_and_norms(
+    model, ids, positions, weights=None, attention_mask=None, token_type_ids=None, dropout_key=None, out=None
+):
     """Give what `gradients` gives and, from the same pass, the norm of each sequence's gradient.
 
     -> (loss, {name: array}, norms (B,)). The norm is that of the sequence's own loss sum_j weights[b, j] * token_loss[b, j],
@@ -59,10 +63,12 @@ def gradients_and_norms(model, ids, positions, weights=None, attention_mask=None
     """
     batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
     dlosses = loss_weights(positions, weights, model.config.dtype)
-    return _forward_backward(model, batch, dlosses, dropout_key, norms=True)
+    return _forward_backward(model, batch, dlosses, dropout_key, out, norms=True)
 
 
-def _forward_backward(model, batch, dlosses, dropout_key, norms):
+def _forward_backward(model, batch, dlosses, dropout_key, out, norms):
+    if out is not None and (out.shape != model.flat.shape or out.dtype != model.flat.dtype):
+        raise InputError(f"out must be a buffer like the model's, {model.flat.dtype} {model.flat.shape}")
     dlosses = backend.to_device(dlosses.reshape(-1)[batch.places])  # (N,)
     dropout = dropout_key and Dropout(model.config, *dropout_key)
     B, T = batch.sentences.inputs.shape
@@ -79,7 +85,7 @@ def _forward_backward(model, batch, dlosses, dropout_key, norms):
         return losses @ d, sum(reader.squares.values()) if norms else None
 
     found = backend.kernels.run([lambda number=number: work(number) for number in range(len(parts))])
-    flat = parameters.empty_flat(model.shapes, model.config.dtype)
+    flat = parameters.empty_flat(model.shapes, model.config.dtype) if out is None else out
     views = parameters.flat_views(flat, model.shapes)
     gather(readers, views, model.decoder_name)
     loss = float(sum(part_loss for part_loss, _ in found))

@@ -103,12 +103,13 @@ def dropout_backward(dy, keep):
 class Dropout:
     """The keep masks of one training step: the same for one (seed, step), on every backend and however a batch is cut.
 
+    `first` is the number of the batch's first sentence, where the batch is itself part of the step.
     Source: Srivastava et al. 2014; kept values are scaled by 1/(1-p), so that nothing is scaled without dropout.
     """
 
-    def __init__(self, config, seed: int, step: int):
+    def __init__(self, config, seed: int, step: int, first: int = 0):
         self.hidden, self.attention = config.hidden_dropout_prob, config.attention_probs_dropout_prob
-        self.dtype, self.seed, self.step = config.dtype, seed, step
+        self.dtype, self.seed, self.step, self.first = config.dtype, seed, step, first
 
     def keep(self, place: str, p: float, sentences: slice, shape: tuple[int, ...]):
         """Give the mask (B, *shape) of 0 and 1/(1-p) for these sentences of the batch, or None where p is 0."""
@@ -116,7 +117,7 @@ class Dropout:
             return None
         draws = [
             backend.generator(self.seed, f"dropout/{place}", self.step, sentence).random(shape, dtype="float32") >= p
-            for sentence in range(sentences.start, sentences.stop)
+            for sentence in range(self.first + sentences.start, self.first + sentences.stop)
         ]
         keep = backend.to_device([draw / (1 - p) for draw in draws])  # (B, *shape)
         return keep.astype(self.dtype)
