@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy
 from scipy import special
 
-import minimapnet
 from minimapnet import backend
 from minimapnet.errors import InputError
 
@@ -179,7 +178,7 @@ def _joint(template: Template, seen: numpy.ndarray, place: int, vocabulary: int)
 
 def default_file() -> Path:
     """Give the project's own grammar, from the package where it is installed and else from the checkout."""
-    package = Path(minimapnet.__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "data" / "grammar.toml"
     return installed if installed.exists() else package.parent / "data" / "grammar.toml"
 
