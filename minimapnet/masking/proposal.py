@@ -35,9 +35,11 @@ class Proposal(abc.ABC):
 
     `unbiased` says whether `gradients(model, ids, positions, weights, attention_mask)` of what is drawn has exactly the
     gradient of the uniform objective as its expectation: the mean over the batch's sentences of E_{M ~ uniform k-sets} l(M).
+    `wants_norms` says whether it learns: then `learn` is called after every step of training.
     """
 
     unbiased: bool
+    wants_norms: bool = False
 
     @abc.abstractmethod
     def draw(self, model, ids, rng: numpy.random.Generator, maskable=None, attention_mask=None) -> Proposed:
@@ -49,6 +51,22 @@ class Proposal(abc.ABC):
         Raises InputError for a sentence with nothing to mask, k above its number of maskable positions, maskable padding,
         and scores that are not positive.
         """
+
+    def learn(self, norms: numpy.ndarray, lr_scale: float = 1.0) -> dict[str, float]:
+        """Learn from the last draw: norms (N,), on the host, are those of the gradients of its rows' own weighted losses.
+
+        `lr_scale` is the model's learning rate as a share of its peak. Gives what a log should say of it.
+        """
+        return {}
+
+    def state(self) -> dict[str, numpy.ndarray]:
+        """Give, on the host, all that a resumed run needs beside what the proposal was made from."""
+        return {}
+
+    def load_state(self, state: dict[str, numpy.ndarray]) -> None:
+        """Go on from what `state` gave. Raises InputError where it is another kind's."""
+        if state:
+            raise InputError(f"{type(self).__name__} learns nothing, but is given {', '.join(state)} to go on from")
 
 
 def checked_batch(ids, maskable, attention_mask) -> tuple[numpy.ndarray, numpy.ndarray]:

@@ -1,0 +1,185 @@
+"""Checkpoints: all that a run needs to go on as if it had never stopped, in a folder that is either whole or not there.
+
+    step-00000123/
+        config.json, model.safetensors, tokenizer.json   the model, as transformers and `Bert.from_pretrained` read it
+        state.safetensors                                the optimizer's and the proposal's arrays, as <part>/<name>
+        run.json                                         where the run stood, what it is, and each file's length and digest
+
+A checkpoint is written under a temporary name, put on the disk, and renamed. The digests tell a damaged one from a good one.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from minimapnet import backend
+from minimapnet.errors import InputError
+from minimapnet.files import written_whole
+from minimapnet.model import pretrained
+from minimapnet.model.pretrained_files import read_json
+
+RUN, STATE, TOKENIZER = "run.json", "state.safetensors", "tokenizer.json"
+FORMAT = 1  # of run.json and state.safetensors
+KEPT = 2  # checkpoints of a run
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was found whole: its folder, its step, and `about`, what `save` was given."""
+
+    path: Path
+    step: int
+    about: dict
+
+    def load_model(self, model) -> None:
+        """Put the parameters into a model of the same config, to the last bit."""
+        _, flat = pretrained.load(self.path, dtype=model.config.dtype)
+        model.flat[...] = backend.to_device(flat)
+
+    def states(self) -> dict[str, dict[str, numpy.ndarray]]:
+        """Give the arrays that were saved, by part and name, on the host."""
+        found = {}
+        for key, array in load_file(self.path / STATE).items():
+            part, name = key.split("/", 1)
+            found.setdefault(part, {})[name] = array
+        return found
+
+
+def save(folder, step: int, model, tokenizer, states: dict[str, dict[str, numpy.ndarray]], about: dict) -> Path:
+    """Write a checkpoint of `step` into a run's folder, remove all but the last two up to it, and give its path.
+
+    states is {part: {name: host array}}; `about` must be what JSON can hold.
+
+    Raises InputError where it cannot be written; the checkpoints before it then still are.
+    """
+    folder = Path(folder)
+    final = folder / f"step-{step:08d}"
+    temporary = folder / f".{final.name}.{os.getpid()}"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        _write(temporary, step, model, tokenizer, states, about)
+        if final.exists():  # a damaged one, which an earlier one has been used for
+            _remove(final)
+        os.rename(temporary, final)
+        _sync_folder(folder)
+        for old in [path for number, path in _numbered(folder) if number <= step][:-KEPT]:
+            _remove(old)
+    except OSError as error:
+        raise InputError(f"cannot write the checkpoint {final}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return final
+
+
+def newest(folder) -> Checkpoint | None:
+    """Give the newest checkpoint of a run's folder that is whole, or None where there are none at all.
+
+    One that is damaged, or that something else has made, is named in a line on stderr, and the one before it is tried.
+
+    Raises InputError where there are some, and none is whole.
+    """
+    found = _numbered(Path(folder))
+    for step, path in reversed(found):
+        try:
+            return Checkpoint(path, step, _checked(path, step))
+        except InputError as error:
+            print(f"minimapnet: warning: {error}; the one before it is looked for", file=sys.stderr)
+    if found:
+        raise InputError(f"no checkpoint in {folder} can be used: begin anew in another folder")
+    return None
+
+
+def exists(folder) -> bool:
+    """Say whether a folder holds a run: at least one checkpoint, good or bad."""
+    return bool(_numbered(Path(folder)))
+
+
+def model_folder(path) -> Path:
+    """Give the folder of the model in `path`: itself, or its newest checkpoint where it is a run's folder.
+
+    Raises InputError where none of its checkpoints is whole.
+    """
+    checkpoint = newest(path)
+    return Path(path) if checkpoint is None else checkpoint.path
+
+
+def clear(folder) -> None:
+    """Remove what writers that were killed have left behind; to be called by the only writer."""
+    for path in Path(folder).glob(".step-*"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in Path(folder).glob(".log.*.jsonl"):
+        path.unlink(missing_ok=True)
+
+
+def _write(folder, step, model, tokenizer, states, about) -> None:
+    model.save_pretrained(folder)
+    with written_whole(folder / TOKENIZER) as file:
+        file.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+    arrays = {f"{part}/{name}": numpy.asarray(a, order="C") for part, state in states.items() for name, a in state.items()}
+    with written_whole(folder / STATE) as file:
+        try:
+            save_file(arrays, file)
+        except SafetensorError as error:  # a full disk, say
+            raise OSError(str(error)) from error
+    files = {path.name: [path.stat().st_size, _digest(path)] for path in sorted(folder.iterdir())}
+    run = {"format": FORMAT, "step": step, "about": about, "files": files}
+    with written_whole(folder / RUN) as file:
+        file.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    _sync_folder(folder)
+
+
+def _checked(path: Path, step: int) -> dict:
+    """Give a checkpoint's `about`. Raises InputError unless every file is as it was written."""
+    run = read_json(path / RUN)
+    if run.get("format") != FORMAT or run.get("step") != step or not isinstance(run.get("files"), dict):
+        raise InputError(f"{path} is not a checkpoint of this version of minimapnet")
+    for name, wanted in run["files"].items():
+        try:
+            found = [(path / name).stat().st_size, _digest(path / name)]
+        except OSError as error:
+            raise InputError(f"the checkpoint {path} is damaged: {name}: {error.strerror}") from error
+        if found != wanted:
+            what = "cut short" if found[0] < wanted[0] else "not what was written"
+            raise InputError(f"the checkpoint {path} is damaged: {name} is {what}")
+    return run["about"]
+
+
+def _numbered(folder: Path) -> list[tuple[int, Path]]:
+    """Give the checkpoints of a folder, good or bad, by step."""
+    if not folder.is_dir():
+        return []
+    found = ((re.fullmatch(r"step-(\d{8,})", path.name), path) for path in folder.iterdir())
+    return sorted((int(match.group(1)), path) for match, path in found if match)
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint so that, whenever the process is killed, it is either whole or not there by its name."""
+    hidden = path.with_name(f".{path.name}.old")
+    shutil.rmtree(hidden, ignore_errors=True)
+    os.rename(path, hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a folder's names on the disk, where the system can be asked to."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,84 @@
+"""What a run is: everything that a resumed run must share with the one that was stopped, in a form that JSON can hold."""
+
+import dataclasses
+import hashlib
+import json
+
+import numpy
+
+from minimapnet.errors import InputError
+
+FREE = ("max_minutes", "checkpoint_every")  # settings that change no number of a run
+SAMPLED_ROWS = 64  # of the text, whose tokens are looked at one by one
+
+
+def describe(model, text, proposal, settings, evaluation) -> dict:
+    """Give the settings, the model's config, the text, the proposal and the evaluation of a run."""
+    numbers = {name: value for name, value in dataclasses.asdict(settings).items() if name not in FREE}
+    fixed = None if evaluation is None else {name: getattr(evaluation, name) for name in ("k", "seed", "rows")}
+    parts = {"settings": numbers, "model": dataclasses.asdict(model.config), "text": describe_text(text)}
+    parts |= {"proposal": describe_object(proposal), "evaluation": fixed}
+    return json.loads(json.dumps(parts))
+
+
+def describe_text(text) -> dict:
+    """Give a text's name, and digests of its tokenizer, of all lengths and of some rows, of training and validation."""
+    found = {"name": text.name, "tokenizer": _digest(text.tokenizer.to_str().encode())}
+    for part in ("train", "validation"):
+        rows = getattr(text, part)
+        found[f"{part} rows"] = len(rows)
+        content = [numpy.asarray(rows.lengths).tobytes()]
+        if len(rows):
+            some = numpy.unique(numpy.linspace(0, len(rows) - 1, SAMPLED_ROWS).astype(numpy.int64))
+            content.append(numpy.asarray(rows.batch(some).ids, numpy.int64).tobytes())
+        found[part] = _digest(b"".join(content))
+    return found
+
+
+def describe_object(thing):
+    """Give an object's class and public attributes; functions by their names, arrays by a digest, configs by fields."""
+    if thing is None or isinstance(thing, bool | int | float | str):
+        return thing
+    if isinstance(thing, numpy.generic):
+        return thing.item()
+    if isinstance(thing, numpy.ndarray):
+        return _digest(numpy.ascontiguousarray(thing).tobytes())
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        return {field.name: describe_object(getattr(thing, field.name)) for field in dataclasses.fields(thing)}
+    if isinstance(thing, list | tuple):
+        return [describe_object(part) for part in thing]
+    if hasattr(thing, "__qualname__"):
+        return thing.__qualname__
+    if hasattr(thing, "config"):  # a network: its numbers are in the checkpoint
+        return {"kind": type(thing).__name__, "config": describe_object(thing.config)}
+    public = {name: describe_object(value) for name, value in sorted(vars(thing).items()) if not name.startswith("_")}
+    return {"kind": type(thing).__name__, **public}
+
+
+def check_same(before: dict, now: dict, where) -> None:
+    """Raise InputError, naming the first difference, unless a run is what it was."""
+    old, new = dict(_flat(before)), dict(_flat(now))
+    for name in [*new, *(name for name in old if name not in new)]:
+        if old.get(name) != new.get(name):
+            raise InputError(
+                f"the run in {where} has {name} {_said(old, name)}, not {_said(new, name)}: "
+                "resume it as it was begun, or begin anew in another folder"
+            )
+
+
+def _said(values: dict, name: str) -> str:
+    return repr(values[name]) if name in values else "not given"
+
+
+def _flat(tree, name: str = ""):
+    """List the leaves of nested dicts and lists with their dotted names."""
+    parts = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else None
+    if parts is None:
+        yield name, tree
+        return
+    for key, value in parts:
+        yield from _flat(value, f"{name}.{key}" if name else str(key))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,0 +1,78 @@
+"""One training step: rows of text, masks, and the gradient, added up over micro-batches.
+
+Axis letters: N rows of the step, T tokens, K places for masked positions.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy
+
+from minimapnet import backend
+from minimapnet.model.gradients import gradients, gradients_and_norms
+from minimapnet.text import batches
+
+
+class Drawn(NamedTuple):
+    """The rows of a step with their masks, on the host: ids, attention_mask (N, T), positions, weights (N, K)."""
+
+    ids: numpy.ndarray
+    attention_mask: numpy.ndarray
+    positions: numpy.ndarray
+    weights: numpy.ndarray
+    diagnostics: dict[str, float]
+
+
+def draw(model, rows, proposal, settings, step: int) -> Drawn:
+    """Choose the rows of step `step`, which counts from 0, and their masks: from (seed, step) and the model alone."""
+    batch = rows.batch(batches.rows_of_step(rows, settings.rows, settings.seed, step))
+    rng = backend.generator(settings.seed, "masks", step)
+    drawn = proposal.draw(model, batch.ids, rng, batch.maskable, batch.attention_mask)
+    ids, attention_mask = (batch.ids, batch.attention_mask) if drawn.ids is None else (drawn.ids, drawn.attention_mask)
+    return Drawn(ids, attention_mask, drawn.positions, drawn.weights, drawn.diagnostics)
+
+
+class Gradient:
+    """Computes the gradient of a step into the flat buffer `out`, one micro-batch after the other."""
+
+    def __init__(self, model, out, micro_batches: int):
+        self.model, self.out, self.micro_batches = model, out, micro_batches
+        self._part = backend.xp.empty_like(out) if micro_batches > 1 else None
+
+    def __call__(self, drawn: Drawn, dropout_key, norms: bool) -> tuple[float, numpy.ndarray | None]:
+        """Give the loss and, if asked for, the norm of each row's own gradient, float64 (N,) on the host.
+
+        Every micro-batch is divided by the number of rows of the whole step, so that they add up to the full batch.
+        """
+        count = len(drawn.positions)
+        edges = [count * i // self.micro_batches for i in range(self.micro_batches + 1)]
+        total, found = 0.0, []
+        for start, stop in pairwise(edges):
+            if start == stop:
+                continue
+            out = self._part if start else self.out
+            loss, row_norms = self._micro_batch(drawn, slice(start, stop), dropout_key, norms, out)
+            if start:
+                self.out += self._part
+            total += loss
+            found.append(row_norms)
+        return total, numpy.concatenate(found) if norms else None
+
+    def _micro_batch(self, drawn, where, dropout_key, norms, out):
+        share = (where.stop - where.start) / len(drawn.positions)  # `gradients` divides by the part's own count
+        batch = (self.model, drawn.ids[where], drawn.positions[where], drawn.weights[where] * share)
+        options = {"attention_mask": drawn.attention_mask[where], "out": out}
+        if dropout_key:
+            options["dropout_key"] = (*dropout_key, where.start)
+        if not norms:
+            return gradients(*batch, **options)[0], None
+        loss, _, row_norms = gradients_and_norms(*batch, **options)
+        return loss, backend.to_host(row_norms).astype(numpy.float64) / share
+
+
+def variance_of_mean(norms: numpy.ndarray, norm: float) -> float:
+    """Give the variance of a step's gradient, estimated from the norms (N,) of its rows' and its own: N above 1.
+
+    It is (mean_b |g_b|^2 - |mean_b g_b|^2) / (N - 1), the trace of the covariance of the mean of N independent rows.
+    """
+    return max(0.0, float(numpy.mean(norms * norms)) - norm * norm) / (len(norms) - 1)
