@@ -1,4 +1,4 @@
-"""AdamW against its published algorithm written out, clipping, and the learning rate's course."""
+"""AdamW against its published algorithm written out, clipping, and its state."""
 
 import math
 
@@ -8,7 +8,8 @@ import tiny
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.training.optimizer import AdamW, learning_rate
+from minimapnet.model import parameters
+from minimapnet.model.optimizer import AdamW
 
 BETAS, EPS, DECAY, CLIP = (0.9, 0.98), 1e-6, 0.1, 1.0
 
@@ -89,11 +90,40 @@ def test_adamw_refuses_values_out_of_range(settings):
         AdamW(tiny.model(), **settings)
 
 
-def test_learning_rate_goes_up_to_its_peak_and_down_in_straight_lines():
-    rates = [learning_rate(step, 10, 2.0, 4) for step in range(10)]
-    numpy.testing.assert_allclose(rates, [0.5, 1.0, 1.5, 2.0, 2.0, 10 / 6, 8 / 6, 1.0, 4 / 6, 2 / 6])
-    assert [learning_rate(step, 3, 3.0, 0) for step in range(3)] == [3.0, 2.0, 1.0]
-    assert learning_rate(0, 1, 1.0, 1) == 1.0
+def test_an_update_takes_what_stands_in_the_buffer(xp):
+    """As `step` does with gradients from elsewhere, to the last bit; and the buffer then holds what was clipped."""
+    model, other = tiny.model(), tiny.model()
+    optimizer, copying = AdamW(model), AdamW(other)
+    for step in range(3):
+        gradients = {name: backend.to_device(g) for name, g in random_gradients(model, step, 1.0).items()}
+        for name, view in parameters.flat_views(optimizer.gradient, model.shapes).items():
+            view[...] = gradients[name]
+        assert optimizer.update(0.1) == copying.step(gradients, 0.1) > optimizer.clip
+        assert (backend.to_host(model.flat) == backend.to_host(other.flat)).all()
+    left = backend.to_host(optimizer.gradient)
+    numpy.testing.assert_allclose(numpy.sqrt(left @ left), optimizer.clip, rtol=1e-12)
+
+
+def test_an_optimizer_goes_on_from_its_state(xp):
+    model, gradients = tiny.model(), random_gradients(tiny.model(), 0, 1.0)
+    gradients = {name: backend.to_device(g) for name, g in gradients.items()}
+    optimizer = AdamW(model)
+    optimizer.step(gradients, 0.1)
+    other, state = tiny.model(), optimizer.state()
+    other.flat[...] = model.flat
+    resumed = AdamW(other)
+    optimizer.step(gradients, 0.1)
+    resumed.load_state(state)  # a copy: the step after it has not changed it
+    resumed.step(gradients, 0.1)
+    assert optimizer.steps == resumed.steps == 2
+    assert (backend.to_host(model.flat) == backend.to_host(other.flat)).all()
+    assert {name: type(array) for name, array in state.items()} == dict.fromkeys(("mean", "square", "steps"), numpy.ndarray)
+
+
+def test_an_optimizer_refuses_the_state_of_a_model_of_another_size():
+    optimizer, other = AdamW(tiny.model()), AdamW(tiny.model(num_hidden_layers=1))
+    with pytest.raises(InputError, match=r"the optimizer's mean holds \d+ values, the model \d+"):
+        optimizer.load_state(other.state())
 
 
 @pytest.mark.oracle
@@ -108,7 +138,7 @@ def test_adamw_against_pytorch():
     reference = torch.optim.AdamW(groups, betas=BETAS, eps=EPS)
     ours = AdamW(model, BETAS, EPS, DECAY, clip=math.inf)  # PyTorch clips to a slightly lower norm
     for step in range(25):
-        gradients, lr = random_gradients(model, step, 0.1), learning_rate(step, 25, 0.01, 5)
+        gradients, lr = random_gradients(model, step, 0.1), 0.01 * (25 - step) / 25
         ours.step(gradients, lr)
         for name, parameter in theirs.items():
             parameter.grad = torch.tensor(gradients[name])

@@ -1,6 +1,6 @@
 """A tiny text, model and run for the tests of training: a step takes a millisecond or two."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy
@@ -85,3 +85,28 @@ def trainer(folder: Path | None = None, *, made=None, proposal=None, text=None, 
 def without_time(records: list[dict]) -> list[dict]:
     """Give the records without what a clock has said."""
     return [{name: value for name, value in record.items() if name != "seconds"} for record in records]
+
+
+class Learner(UniformProposal):
+    """Uniform masks whose weights follow from a number that is learned from the norms of all steps so far."""
+
+    wants_norms = True
+
+    def __init__(self, k=0.3, masks=1):
+        super().__init__(k, masks)
+        self.number, self.told = numpy.zeros(()), []
+
+    def draw(self, model, ids, rng, maskable=None, attention_mask=None):
+        drawn = super().draw(model, ids, rng, maskable, attention_mask)
+        return replace(drawn, weights=drawn.weights * (1 + numpy.tanh(self.number) / 10))
+
+    def learn(self, norms, lr_scale=1.0):
+        self.told.append((norms, lr_scale))
+        self.number = numpy.asarray(0.9 * self.number + norms.mean())
+        return {"number": float(self.number)}
+
+    def state(self):
+        return {"number": self.number}
+
+    def load_state(self, state):
+        self.number = state["number"]

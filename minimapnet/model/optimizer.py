@@ -44,7 +44,8 @@ class AdamW:
 
     def update(self, lr: float) -> float:
         """As `step`, from what stands in `gradient`, which is clipped where it stands."""
-        norm = math.sqrt(float(self.gradient @ self.gradient))
+        with numpy.errstate(over="ignore"):  # the caller is told by the norm
+            norm = math.sqrt(float(self.gradient @ self.gradient))
         if not math.isfinite(norm):
             return norm
         if norm > self.clip:

@@ -15,9 +15,11 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class DryRun:
-    """rows N, width T, masked K: the shapes of the first step, ids (N, T) and positions (N, K); parameters of the model;
-    memory_mib, the most that the process (or the device's pool, on a GPU) has held; checkpoint_mib of arrays on the disk; and
-    seconds: of a step, of an evaluation, and of the whole run, without its checkpoints.
+    """What a run would need; `str` of it is for people.
+
+    rows N, width T and masked K are of the first step, ids (N, T) and positions (N, K); `parameters` are the model's.
+    memory_mib is the most that the process has held, or on a GPU the device's pool; checkpoint_mib is what a checkpoint's
+    arrays take on the disk. Seconds are those of a step, of an evaluation, and of the whole run without its checkpoints.
     """
 
     rows: int
