@@ -8,7 +8,8 @@ import numpy
 import pytest
 
 from minimapnet.errors import InputError
-from minimapnet.text import batches, corpus, tokenizer
+from minimapnet.text import corpus, tokenizer
+from minimapnet.text import sentence_rows as batches
 
 WORDS = ("the", "model", "reads", "every", "sentence", "of", "this", "small", "text", "and", "learns", "which", "words")
 

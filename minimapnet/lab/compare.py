@@ -23,9 +23,9 @@ from minimapnet.masking.structured import FullyExploredMasks
 from minimapnet.model.bert import Bert
 from minimapnet.model.config import BertConfig
 from minimapnet.model.gradients import gradients, token_losses
-from minimapnet.text import batches
-from minimapnet.text.batches import Rows
+from minimapnet.text import sentence_rows as batches
 from minimapnet.text.corpus import Corpus
+from minimapnet.text.sentence_rows import Rows
 from minimapnet.text.tokenizer import PIECES, cached_wordpiece
 from minimapnet.training.optimizer import AdamW, learning_rate
 

@@ -27,9 +27,9 @@ from minimapnet.masking.proposals import (
 from minimapnet.masking.scores import each_alone, exact_norm, mean_loss, norm_from_tokens, output_bound
 from minimapnet.masking.variance import decompose_variance
 from minimapnet.model.bert import Bert
-from minimapnet.text import batches
-from minimapnet.text.batches import Rows
+from minimapnet.text import sentence_rows as batches
 from minimapnet.text.corpus import Corpus
+from minimapnet.text.sentence_rows import Rows
 
 PASSAGE = 40  # sentences that are joined before they are cut into rows
 MASKABLE = 100  # tokens of a row

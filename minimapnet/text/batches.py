@@ -1,79 +1,204 @@
-"""Sentences as rows of token ids, and the order in which training reads them. All of it is host data.
+"""Rows of token ids, and the order in which training reads them. All of it is host data.
 
-Axis letters: N sentences, B of them in a batch, T tokens of a row.
+A row begins with [CLS]. Packed rows are full of text: a part's tokens one after the other, cut into pieces of equal length,
+with [SEP] behind each document; there is no padding, and a row may begin and end within a sentence. Or a row is one sentence
+with [SEP] behind it, and shorter ones are padded.
+
+Axis letters: N rows, B of them in a batch, T tokens of a row.
 """
 
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy
 from tokenizers import Tokenizer
 
 from minimapnet import backend
+from minimapnet.text.arrays import growing, mapped
+from minimapnet.text.tokens import Tokens
 
 SORTED_BATCHES = 16
-SHORTEST = 5  # tokens beside [CLS] and [SEP]: there is little to guess from in fewer
+SHORTEST = 5  # tokens of a sentence beside [CLS] and [SEP]: there is little to guess from in fewer
+SPANS_TOGETHER = 2**16  # sentences that are looked at together
+ROUNDS = 6  # of the shuffle
 
 
 @dataclass(frozen=True)
-class Rows:
-    """One sentence a row: ids (N, T) of int32, padded, and lengths (N,), which count [CLS] and [SEP].
-
-    The tokens that may be masked are those at 1 .. lengths - 2.
-    """
+class Batch:
+    """Some rows: ids (B, T) int64, attention_mask (B, T) int8, maskable (B, T) bool: all but [CLS], [SEP] and [PAD]."""
 
     ids: numpy.ndarray
-    lengths: numpy.ndarray
+    attention_mask: numpy.ndarray
+    maskable: numpy.ndarray
+
+
+class Rows(ABC):
+    """The rows of one part of a text, read from a memory map when they are asked for."""
+
+    def __init__(self, tokens: numpy.ndarray, tokenizer: Tokenizer):
+        self._tokens = tokens
+        self._cls, self._sep, self._pad = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]", "[PAD]"))
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def lengths(self) -> numpy.ndarray:
+        """The number of tokens of each row, int64 (N,), [CLS] and [SEP] counted."""
+
+    @abstractmethod
+    def _spans(self, which: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Give where the text of rows `which` (B,) starts among the tokens, and how many tokens it has, both (B,)."""
+
+    _closed = 0  # 1 where [SEP] stands behind each row's text
+
+    def batch(self, which) -> Batch:
+        """Give the rows `which` (B,), as wide as the longest of them."""
+        starts, counts = self._spans(numpy.asarray(which, numpy.int64))
+        width = int(counts.max(initial=0))
+        places = numpy.arange(width)
+        inside = places < counts[:, None]
+        text = self._tokens[numpy.where(inside, starts[:, None] + places, 0)]
+        ids = numpy.full((len(counts), 1 + width + self._closed), self._pad, numpy.int64)  # (B, T)
+        ids[:, 0] = self._cls
+        ids[:, 1 : 1 + width][inside] = text[inside]
+        if self._closed:
+            ids[numpy.arange(len(ids)), 1 + counts] = self._sep
+        attention_mask = numpy.arange(ids.shape[1]) < (1 + counts + self._closed)[:, None]
+        maskable = attention_mask & ~numpy.isin(ids, (self._cls, self._sep, self._pad))
+        return Batch(ids, attention_mask.astype(numpy.int8), maskable)
+
+
+class PackedRows(Rows):
+    """Rows of exactly `row_tokens` tokens. What is left at the end of a part and fills no row is left out."""
+
+    def __init__(self, part: Tokens, tokenizer: Tokenizer, row_tokens: int):
+        super().__init__(part.tokens, tokenizer)
+        self._width = row_tokens - 1
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._tokens) // self._width
 
     @property
-    def maskable(self) -> numpy.ndarray:
-        """The number of tokens of each row that may be masked (N,): all but [CLS] and [SEP]."""
-        return self.lengths - 2
+    def lengths(self) -> numpy.ndarray:
+        return numpy.broadcast_to(numpy.int64(self._width + 1), len(self))
 
-    def take(self, which) -> "Rows":
-        """Give the rows `which` (B,), as narrow as the longest of them."""
-        lengths = self.lengths[which]
-        return Rows(self.ids[which, : lengths.max()], lengths)
-
-    @property
-    def attention_mask(self) -> numpy.ndarray:
-        """1 at tokens and 0 at padding (N, T)."""
-        return (numpy.arange(self.ids.shape[1]) < self.lengths[:, None]).astype(numpy.int8)
+    def _spans(self, which):
+        return which * self._width, numpy.full(len(which), self._width)
 
 
-def rows(tokenizer: Tokenizer, sentences: Iterable[str], width: int) -> Rows:
-    """Turn sentences into rows of at most `width` tokens.
+class SentenceRows(Rows):
+    """A sentence a row, of at most `row_tokens` tokens.
 
     A sentence that is longer goes on in the next row. What has fewer than 5 tokens is left out.
     """
-    cls, sep, pad = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]", "[PAD]"))
-    encodings = tokenizer.encode_batch(list(sentences), add_special_tokens=False)
-    inner = width - 2
-    pieces = [e.ids[i : i + inner] for e in encodings for i in range(0, len(e.ids), inner)]
-    pieces = [piece for piece in pieces if len(piece) >= SHORTEST]
-    ids = numpy.full((len(pieces), width), pad, numpy.int32)  # (N, T)
-    for row, piece in zip(ids, pieces, strict=True):
-        row[: len(piece) + 2] = [cls, *piece, sep]
-    return Rows(ids, numpy.array([len(piece) + 2 for piece in pieces], numpy.int64))
+
+    _closed = 1
+
+    def __init__(self, part: Tokens, tokenizer: Tokenizer, row_tokens: int):
+        super().__init__(part.tokens, tokenizer)
+        self._rows = _cut(part, row_tokens - 2)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def lengths(self) -> numpy.ndarray:
+        return self._rows[:, 1]
+
+    def _spans(self, which):
+        starts, lengths = self._rows[which].T
+        return starts, lengths - 2
 
 
-def batch_of_step(lengths: numpy.ndarray, size: int, seed: int, step: int) -> numpy.ndarray:
-    """Give the numbers (size,) of the sentences of training step `step`, which counts from 0; lengths (N,) are all rows'.
+def _cut(part: Tokens, width: int) -> numpy.ndarray:
+    """Give where the text of each row starts, and the row's length (N, 2), memory-mapped from a file beside the tokens."""
+    file = part.folder / f"{part.part}-rows-{width}.npy"
+    with suppress(OSError, ValueError):
+        return mapped(file)
+    with growing(file, numpy.int64, (2,)) as rows:
+        for first in range(0, len(part.sentences), SPANS_TOGETHER):
+            starts, counts = part.sentences[first : first + SPANS_TOGETHER].T
+            pieces = -(-counts // width)
+            sentence = numpy.repeat(numpy.arange(len(counts)), pieces)
+            before = (numpy.arange(len(sentence)) - numpy.repeat(pieces.cumsum() - pieces, pieces)) * width
+            inner = numpy.minimum(counts[sentence] - before, width)
+            rows.add(numpy.stack([starts[sentence] + before, inner + 2], axis=1)[inner >= SHORTEST])
+    return mapped(file)
 
-    Every epoch is a random order of all sentences, drawn from (seed, epoch), so a step's batch needs no step before it. From
-    that order 16 batches at a time are sorted by length, so that a batch holds rows of like length and little padding, and
+
+def rows_of_step(rows: Rows, size: int, seed: int, step: int) -> numpy.ndarray:
+    """Give the numbers int64 (size,) of the rows of training step `step`, which counts from 0.
+
+    Every epoch is another order of all rows that follows from (seed, epoch), so a step's rows need no step before it. From
+    that order 16 steps at a time are sorted by length, so that rows of like length share a step with little padding, and
     come in random order.
     """
     stretch, place = divmod(step, SORTED_BATCHES)
-    places = numpy.arange(stretch * SORTED_BATCHES * size, (stretch + 1) * SORTED_BATCHES * size)  # in the row of epochs
-    epochs = places // len(lengths)
-    which = numpy.empty(len(places), numpy.int64)
-    for epoch in numpy.unique(epochs):
-        order = backend.generator(seed, "sentences", epoch).permutation(len(lengths))
-        which[epochs == epoch] = order[places[epochs == epoch] % len(lengths)]
-    batches = which[numpy.argsort(lengths[which], kind="stable")].reshape(SORTED_BATCHES, size)
     turn = backend.generator(seed, "batches", stretch).permutation(SORTED_BATCHES)[place]
-    return batches[turn]
+    return _sorted_steps(rows, size, seed, stretch)[turn].copy()
+
+
+@lru_cache(4)  # the steps of a stretch come one after the other
+def _sorted_steps(rows: Rows, size: int, seed: int, stretch: int) -> numpy.ndarray:
+    """Give the rows of 16 steps (16, size), sorted by length."""
+    places = numpy.arange(stretch * SORTED_BATCHES * size, (stretch + 1) * SORTED_BATCHES * size)  # in the row of epochs
+    epochs = places // len(rows)
+    which = numpy.concatenate([shuffled(places[epochs == e] % len(rows), len(rows), seed, e) for e in numpy.unique(epochs)])
+    return which[numpy.argsort(rows.lengths[which], kind="stable")].reshape(SORTED_BATCHES, size)
+
+
+def shuffled(places: numpy.ndarray, count: int, seed: int, epoch: int) -> numpy.ndarray:
+    """Give what stands at `places`, int64, in an order of the numbers 0 .. count - 1 that follows from (seed, epoch).
+
+    It takes no memory for the order, however many rows there are: a Feistel network over the next power of four, whose
+    rounds mix by the finalizer of SplitMix64 with random keys, is walked until it arrives below `count` (Black and Rogaway
+    2002, Ciphers with arbitrary finite domains).
+    """
+    half = max(1, (max(count - 1, 1).bit_length() + 1) // 2)
+    keys = backend.generator(seed, "rows", epoch).integers(2**64, size=ROUNDS, dtype=numpy.uint64)
+    found = numpy.array(places, numpy.uint64)
+    outside = numpy.ones(found.shape, bool)
+    while outside.any():
+        found[outside] = _feistel(found[outside], numpy.uint64(half), keys)
+        outside = found >= count
+    return found.astype(numpy.int64)
+
+
+def _feistel(numbers: numpy.ndarray, half: numpy.uint64, keys: numpy.ndarray) -> numpy.ndarray:
+    """Permute the numbers below 4**half, uint64: each round the two halves of the bits change places, and one is masked."""
+    low = (numpy.uint64(1) << half) - numpy.uint64(1)
+    left, right = numbers >> half, numbers & low
+    for key in keys:
+        left, right = right, left ^ (_mixed(right + key) & low)
+    return (left << half) | right
+
+
+def _mixed(numbers: numpy.ndarray) -> numpy.ndarray:
+    """Mix 64 bits so that each depends on all (Steele, Lea and Flood 2014, SplitMix64); products wrap around."""
+    numbers = (numbers ^ (numbers >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> numpy.uint64(31))
+
+
+def unigram_entropy(train: Rows, judged: Rows, vocab_size: int) -> float:
+    """Give the mean of -log P(token) in nats over the maskable tokens of `judged`, P being the tokens' shares in `train`.
+
+    It is the loss of a model that knows how often each token occurs and ignores context. Every token is counted once more
+    than it occurs, so that none has probability zero.
+    """
+    counts = 1 + _counts(train, vocab_size)
+    occurring = _counts(judged, vocab_size)
+    return float(-(numpy.log(counts / counts.sum()) * occurring).sum() / occurring.sum())
+
+
+def _counts(rows: Rows, vocab_size: int) -> numpy.ndarray:
+    """Give how often each token stands at a maskable place (V,)."""
+    counts = numpy.zeros(vocab_size, numpy.int64)
+    for first in range(0, len(rows), 1024):
+        batch = rows.batch(numpy.arange(first, min(first + 1024, len(rows))))
+        counts += numpy.bincount(batch.ids[batch.maskable], minlength=vocab_size)
+    return counts

@@ -1,4 +1,6 @@
-"""WordPiece, trained on the corpus at hand by the `tokenizers` library, and kept in Hugging Face's tokenizer.json.
+"""Tokenizers, by the `tokenizers` library: WordPiece trained on the corpus, characters, whole words, or one of the user's.
+
+All know [PAD], [UNK], [CLS], [SEP] and [MASK], and are saved in Hugging Face's form.
 
 Source of the pieces: Schuster and Nakajima 2012, Japanese and Korean voice search; used for BERT as in Devlin et al. 2018.
 """
@@ -13,6 +15,7 @@ from pathlib import Path
 import tokenizers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from minimapnet.errors import InputError
 from minimapnet.files import written_whole
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -44,11 +47,29 @@ def train_wordpiece(sentences: Sequence[str], pieces: int = PIECES) -> Tokenizer
     return _with_ends(tokenizer)
 
 
+def characters(sentences: Sequence[str], limit: int = PIECES) -> Tokenizer:
+    """Give the tokenizer by which every character is a token, the blank too; capitals stay.
+
+    The most frequent characters of `sentences` get a number, at most `limit` with the special tokens; others are [UNK].
+    """
+    counts = Counter(letter for line in sentences for letter in line)
+    letters = sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[: max(0, limit - len(SPECIAL))])
+    tokenizer = _whole_words(letters)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(r"(?s:.)"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return tokenizer
+
+
 def word_level(words: Sequence[str]) -> Tokenizer:
     """Give the tokenizer of a known vocabulary: what stands between blanks is a token, [UNK] where it is not in `words`."""
+    tokenizer = _whole_words(words)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return tokenizer
+
+
+def _whole_words(words: Sequence[str]) -> Tokenizer:
     numbers = {word: number for number, word in enumerate([*SPECIAL, *words])}
     tokenizer = Tokenizer(models.WordLevel(numbers, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens(list(SPECIAL))
     return _with_ends(tokenizer)
 
@@ -58,6 +79,67 @@ def _with_ends(tokenizer: Tokenizer) -> Tokenizer:
     ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     return tokenizer
+
+
+def read(file: str | Path) -> Tokenizer:
+    """Read a tokenizer: Hugging Face's tokenizer.json, or BERT's vocab.txt with one WordPiece piece a line.
+
+    With vocab.txt text is lower-cased unless a piece has a capital letter. Padding and truncation, which a tokenizer.json
+    may ask for, are switched off: rows are made elsewhere.
+
+    Raises InputError where the file cannot be read, is no tokenizer, or lacks one of the five special tokens.
+    """
+    file = Path(file)
+    try:
+        text = file.read_text(encoding="utf-8")
+        tokenizer = _from_pieces(text.splitlines()) if file.suffix == ".txt" else Tokenizer.from_str(text)
+    except Exception as error:  # the library has no narrower kind
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise InputError(f"cannot read the tokenizer {file}: {reason}; give a tokenizer.json or a vocab.txt") from None
+    missing = [token for token in SPECIAL if tokenizer.token_to_id(token) is None]
+    if missing:
+        raise InputError(f"the tokenizer {file} has no {', '.join(missing)}: it needs {' '.join(SPECIAL)}")
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _from_pieces(pieces: list[str]) -> Tokenizer:
+    numbers = {piece.strip(): number for number, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordPiece(numbers, unk_token="[UNK]"))
+    lower = all(piece == piece.lower() for piece in numbers if piece not in SPECIAL and not piece.startswith("[unused"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = (
+        normalizers.BertNormalizer(lowercase=lower),
+        pre_tokenizers.BertPreTokenizer(),
+    )
+    tokenizer.decoder = decoders.WordPiece()
+    if set(SPECIAL) <= set(numbers):
+        tokenizer.add_special_tokens(list(SPECIAL))
+        tokenizer = _with_ends(tokenizer)
+    return tokenizer
+
+
+def save(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write tokenizer.json and tokenizer_config.json, from which transformers' AutoTokenizer reads it.
+
+    Raises InputError where the folder cannot be written to.
+    """
+    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", **names}
+    contents = {
+        "tokenizer.json": tokenizer.to_str(pretty=True),
+        "tokenizer_config.json": json.dumps(config, indent=2) + "\n",
+    }
+    for name, content in contents.items():
+        with written_whole(Path(folder) / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+
+
+def for_plain_text(tokenizer: Tokenizer) -> Tokenizer:
+    """Give a copy for reading text: where text says "[MASK]" or "[SEP]", these are the author's words, not ours."""
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.encode_special_tokens = True
+    return copy
 
 
 def _common_letters(text: list[str], limit: int) -> tuple[list[str], list[str]]:

@@ -1,0 +1,77 @@
+"""From characters to sentences: paragraphs, sentences, and what counts as prose in a documentation."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+PROSE_SHARE = 0.85  # of a sentence's characters must be letters, blanks or the marks of ordinary prose
+PLAIN = {0x2018: "'", 0x2019: "'", 0x60: "'", 0x201C: '"', 0x201D: '"'}  # curved quotes and backquotes to plain ones
+LONGEST = 2**16  # characters of a line or paragraph; what is longer is cut, so that memory stays bounded
+BULLET = re.compile(r"\s*[-*] ")
+SENTENCE_ENDS = re.compile(
+    r"(?:(?<=[.!?])(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\betc\.)(?<!\bvs\.)(?<!\b[A-Z]\.)|(?<=[.!?][\"')]))"
+    r"\s+(?=[^\W\d_a-z]|[\"'(\[])|(?<=[。！？])\s*"
+)
+
+
+def lines(blocks: Iterable[str]) -> Iterator[str]:
+    """Cut a text that comes in blocks into its lines, and lines of more than 65,536 characters at a blank."""
+    rest = ""
+    for block in blocks:
+        *whole, rest = (rest + block).split("\n")
+        yield from whole
+        while len(rest) > LONGEST:
+            cut = rest.rfind(" ", 1, LONGEST) if " " in rest[1:LONGEST] else LONGEST
+            yield rest[:cut]
+            rest = rest[cut:]
+    yield rest
+
+
+def paragraphs(found: Iterable[str]) -> Iterator[str]:
+    """Give the stretches between blank lines or bullets, each as one line; a word cut by a hyphen is whole again.
+
+    A stretch ends after 65,536 characters in any case.
+    """
+    stretch, size = [], 0
+    for line in found:
+        bullet = BULLET.match(line)
+        if bullet or not line.strip() or size > LONGEST:
+            yield from _joined(stretch)
+            stretch, size = [], 0
+        stretch.append(line[bullet.end() :] if bullet else line)
+        size += len(line)
+    yield from _joined(stretch)
+
+
+def _joined(stretch: list[str]) -> Iterator[str]:
+    text = re.sub(r"(?<=[a-z])-\r?\n\s*(?=[a-z])", "-", "\n".join(stretch))
+    if text := " ".join(text.split()):
+        yield text
+
+
+def sentences(paragraph: str) -> list[str]:
+    """Cut a paragraph after each full stop, question or exclamation mark that a blank and a capital or quote follow.
+
+    A closing quote or bracket belongs to the sentence before it. A full stop after "e.g.", "i.e.", "etc.", "vs." or a single
+    capital letter does not end a sentence. The wide marks of Chinese and Japanese end one in any case.
+    """
+    return [sentence for sentence in SENTENCE_ENDS.split(paragraph) if sentence]
+
+
+def prose(text: str) -> Iterator[str]:
+    """Give the sentences of a documentation text, in order, and drop what is no prose.
+
+    Dropped: examples (`>>>` up to the next blank line), and every stretch between blank lines or bullets that is not made
+    of sentences: code, signatures, grammar rules, tables, headings. A sentence begins with a capital letter, ends with a
+    full stop, question or exclamation mark, and at least 85 % of it are letters, blanks and commas. Removed from within a
+    sentence: the marks of reStructuredText (backquotes, asterisks, roles) and footnote numbers. Quotes become plain.
+    """
+    text = re.sub(r"^[ \t]*>>>.*?(?=\n[ \t]*\n|\Z)", "", text, flags=re.DOTALL | re.MULTILINE)
+    for paragraph in paragraphs(text.split("\n")):
+        plain = re.sub(r":[a-z:]+:`~?([^`]*)`", r"\1", paragraph)
+        plain = re.sub(r"[`*|]|\s*\[\d+\]", "", plain).translate(PLAIN)
+        yield from (sentence for sentence in sentences(plain.strip()) if _is_prose(sentence))
+
+
+def _is_prose(sentence: str) -> bool:
+    plain = sum(letter.isalpha() or letter in " ,'.-" for letter in sentence)
+    return sentence[0].isupper() and sentence[-1] in ".!?" and plain >= PROSE_SHARE * len(sentence)

@@ -1,0 +1,143 @@
+"""From the name of a text to rows that a model can be trained on: `load_text`."""
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import tokenizers
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from minimapnet.errors import InputError
+from minimapnet.files import written_whole
+from minimapnet.text import parts, sources, tokens
+from minimapnet.text import tokenizer as kinds
+from minimapnet.text.batches import SHORTEST, PackedRows, Rows, SentenceRows
+from minimapnet.text.sources import Source
+
+VERSION = 1  # of cleaning, of the split and of the files in the cache: another version is another key
+FEWEST_PIECES = 16
+BAR = "{desc} {n_fmt} sentences [{elapsed}, {rate_fmt}]"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text as a model sees it: its name, its tokenizer, and the rows of its three parts, which share no sentence."""
+
+    name: str
+    tokenizer: Tokenizer
+    train: Rows
+    validation: Rows
+    test: Rows
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens of the tokenizer."""
+        return self.tokenizer.get_vocab_size()
+
+    @property
+    def pad_token_id(self) -> int:
+        """The number of [PAD]."""
+        return self.tokenizer.token_to_id("[PAD]")
+
+    @property
+    def mask_token_id(self) -> int:
+        """The number of [MASK]."""
+        return self.tokenizer.token_to_id("[MASK]")
+
+
+def load_text(
+    source: str | Path,
+    cache: Path,
+    tokenizer: str | Path = "wordpiece",
+    pieces: int = kinds.PIECES,
+    row_tokens: int = 64,
+    packed: bool = True,
+) -> Text:
+    """Read a text, from the folder `cache` where it was read before with the same tokenizer.
+
+    source: "python-docs", "grammar", a translation such as "kjv", or the path of a file or folder (see `sources.find`).
+    tokenizer: "wordpiece", trained on the text's training part with at most `pieces` pieces; "characters", as many; or the
+    path of a tokenizer.json or vocab.txt. With "wordpiece" each word of the grammar is one piece, since its words are known.
+    row_tokens: the length of a row, [CLS] counted; packed: rows full of text, else one sentence a row (see `batches`).
+
+    However long the text, memory stays bounded: it is read block by block, and its tokens are memory-mapped files.
+
+    Raises InputError for a text or tokenizer that cannot be used, text too short for one row of each part, rows too short,
+    too few pieces, and where `cache` cannot be written to.
+    """
+    fewest = 2 if packed else SHORTEST + 2
+    if row_tokens < fewest:
+        raise InputError(f"a row of {row_tokens} tokens is too short: at least {fewest} are needed")
+    found = sources.find(source)
+    chosen, written = prepared(found, Path(cache), tokenizer, pieces)
+    make = PackedRows if packed else SentenceRows
+    rows = {part: make(written[part], chosen, row_tokens) for part in parts.PARTS}
+    if not all(rows.values()):
+        counts = ", ".join(f"{len(part)} for {name}" for name, part in rows.items())
+        raise InputError(f"{found.name} is too short: it gives {counts} rows of {row_tokens} tokens; each part needs some")
+    return Text(found.name, chosen, **rows)
+
+
+def prepared(source: Source, cache: Path, tokenizer: str | Path, pieces: int) -> tuple[Tokenizer, dict[str, tokens.Tokens]]:
+    """Give the tokenizer and the tokens of each part, from the cache where it has them. Raises InputError as `load_text`."""
+    survey = _Once(source)
+    chosen = _tokenizer(source, cache, str(tokenizer), pieces, survey)
+    folder = cache / f"text-{_key(source.fingerprint, chosen.to_str())}"
+    written = tokens.read(folder)
+    if written is None:
+        found = parts.shared_out(_watched(source, "tokens"), survey().held_out)
+        tokens.write(folder, found, chosen)
+        written = tokens.read(folder)
+    if written is None:
+        raise InputError(f"{folder} was damaged while it was written: try again, or choose another folder")
+    return chosen, written
+
+
+class _Once:
+    """The survey of a source, made when it is first asked for: nothing needs it where all is in the cache."""
+
+    def __init__(self, source: Source):
+        self._source, self._found = source, None
+
+    def __call__(self) -> parts.Survey:
+        if self._found is None:
+            self._found = parts.survey(_watched(self._source, "reading"))
+            if not self._found.sentences:
+                raise InputError(f"{self._source.name} is empty")
+        return self._found
+
+
+def _watched(source: Source, what: str):
+    """Give the source's documents, and show how many sentences went by, where somebody watches."""
+    with tqdm(desc=f"{source.name}: {what}", bar_format=BAR, disable=None, leave=False) as bar:
+        for name, sentences in source.documents():
+            yield name, sentences
+            bar.update(len(sentences))
+
+
+def _tokenizer(source: Source, cache: Path, kind: str, pieces: int, survey: _Once) -> Tokenizer:
+    if kind not in ("wordpiece", "characters"):
+        return kinds.read(kind)
+    if kind == "wordpiece" and source.words is not None:
+        return kinds.word_level(source.words)
+    if pieces < FEWEST_PIECES:
+        raise InputError(f"{pieces} pieces are too few: at least {FEWEST_PIECES} are needed")
+    file = cache / f"tokenizer-{_key(source.fingerprint, kind, pieces)}.json"
+    with suppress(Exception):  # missing, or damaged from outside: the library has no narrower kind of error
+        return Tokenizer.from_file(str(file))
+    train = kinds.train_wordpiece if kind == "wordpiece" else kinds.characters
+    if not survey().sample:
+        raise InputError(f"{source.name} is too short: there is no sentence to train on")
+    made = train(survey().sample, pieces)
+    with written_whole(file) as temporary:
+        temporary.write_text(made.to_str(pretty=True), encoding="utf-8")
+    return made
+
+
+def _key(*parts) -> str:
+    """Give a name for what follows from `parts`, this version of ours, and the library's."""
+    content = json.dumps([VERSION, tokenizers.__version__, *parts])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -1,0 +1,99 @@
+"""Which part of a text is trained on, validated on and tested on; and a sample of the training part for the tokenizer.
+
+A document belongs to a part by a hash of its name, so it never changes sides, whatever else is read. A sentence that a
+validation or test document has is in that part alone, and there once: it is left out wherever else it stands, since
+boilerplate would otherwise be trained on and asked for as well. Memory stays bounded: what is remembered are 8-byte hashes
+of the sentences held out, at most 50,000 for each of the two parts; documents after that are all trained on.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+PARTS = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = PARTS
+HELD_OUT_SHARE = 0.1  # of the documents, on average, for validation, and as many for testing
+HELD_OUT_SENTENCES = 50_000  # at most, of each
+SAMPLE_CHARACTERS = 8_000_000  # of the training part, at most, for the tokenizer
+WRITTEN = None  # stands for the part of a sentence that has had its turn
+
+
+def part_of(document: str) -> str:
+    """Give the part that a document belongs to, from its name alone."""
+    share = int.from_bytes(hashlib.sha256(document.encode()).digest()[:4], "big") / 2**32  # [0, 1)
+    if share < HELD_OUT_SHARE:
+        return VALIDATION
+    return TEST if share < 2 * HELD_OUT_SHARE else TRAIN
+
+
+def hash_of(sentence: str) -> int:
+    """Give 8 bytes of hash, which two different sentences share with a chance of 2**-64."""
+    return int.from_bytes(hashlib.blake2b(sentence.encode(), digest_size=8).digest(), "big")
+
+
+@dataclass
+class Survey:
+    """What one reading of a text finds: which sentences are held out for which part, and a sample of those to train on."""
+
+    held_out: dict[int, str | None] = field(default_factory=dict)
+    sentences: int = 0
+    sample: list[str] = field(default_factory=list)
+
+
+class _Sample:
+    """Of all sentences that come, those with the lowest hashes, as many as have SAMPLE_CHARACTERS together.
+
+    So every sentence has the same chance, wherever it stands, and memory is bounded. Repeated sentences count once.
+    """
+
+    def __init__(self):
+        self.kept, self.size, self.bound = {}, 0, 2**64
+
+    def add(self, number: int, sentence: str) -> None:
+        if number >= self.bound or number in self.kept:
+            return
+        self.kept[number] = sentence
+        self.size += len(sentence)
+        while self.size > SAMPLE_CHARACTERS:
+            self.bound //= 2
+            self.kept = {number: sentence for number, sentence in self.kept.items() if number < self.bound}
+            self.size = sum(map(len, self.kept.values()))
+
+
+def survey(documents: Iterable[tuple[str, Iterable[str]]]) -> Survey:
+    """Read a text once, see `Survey`."""
+    found, sample, counts = Survey(), _Sample(), dict.fromkeys(PARTS, 0)
+    for name, sentences in documents:
+        part = part_of(name)
+        held_out = part != TRAIN and counts[part] < HELD_OUT_SENTENCES
+        for sentence in sentences:
+            number = hash_of(sentence)
+            found.sentences += 1
+            if not held_out:
+                sample.add(number, sentence)
+            elif number not in found.held_out:
+                found.held_out[number] = part
+                counts[part] += 1
+    found.sample = [sentence for number, sentence in sample.kept.items() if number not in found.held_out]
+    return found
+
+
+def shared_out(
+    documents: Iterable[tuple[str, Iterable[str]]], held_out: dict[int, str | None]
+) -> Iterator[tuple[str, str, bool]]:
+    """Read a text again and give (part, sentence, whether a document ends with it), without what the rule leaves out.
+
+    held_out is the survey's, and is used up.
+    """
+    for name, sentences in documents:
+        nominal, kept = part_of(name), []
+        for sentence in sentences:
+            number = hash_of(sentence)
+            part = held_out.get(number, TRAIN)
+            if part == TRAIN:
+                kept.append((TRAIN, sentence))
+            elif part == nominal:
+                held_out[number] = WRITTEN
+                kept.append((part, sentence))
+        for place, (part, sentence) in enumerate(kept):
+            yield part, sentence, place + 1 == len(kept) or kept[place + 1][0] != part

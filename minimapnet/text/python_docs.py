@@ -1,0 +1,99 @@
+"""Python's own documentation as text: the language reference and the standard library's docstrings."""
+
+import ast
+import hashlib
+import importlib
+import inspect
+import os
+import sys
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from minimapnet.errors import InputError
+from minimapnet.text.cleaning import prose
+
+NOT_DOCUMENTATION = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
+
+
+def fingerprint() -> str:
+    """Give what changes when this Python's documentation does: its version, and its files with their sizes and times."""
+    digest = hashlib.sha256(sys.version.encode())
+    for place, file in _modules():
+        about = file.stat()
+        digest.update(f"{place} {about.st_size} {about.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+@cache
+def documents() -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Give the documents, (name, sentences) each, in the order of their names: a topic of the reference, or a module.
+
+    Only what reads as prose is kept (see `cleaning.prose`), and a sentence that several documents have stays in the first:
+    docstrings repeat their boilerplate. All of it is some 2 MB, so it is read once and kept.
+
+    Raises InputError where this Python came without them.
+    """
+    texts = {**_topics(), **_module_docstrings(), **_compiled_docstrings()}
+    seen, found = set(), []
+    for name, parts in sorted(texts.items()):
+        kept = dict.fromkeys(sentence for text in parts for sentence in prose(text) if sentence not in seen)
+        seen.update(kept)
+        if kept:
+            found.append((name, tuple(kept)))
+    if not found:
+        raise InputError("this Python came without its documentation; give a text of your own with --text")
+    return tuple(found)
+
+
+def _topics() -> dict[str, list[str]]:
+    """Give the language reference, by topic, as `help()` knows it."""
+    try:
+        topics = importlib.import_module("pydoc_data.topics").topics
+    except ImportError:
+        return {}
+    return {f"topic {name}": [text] for name, text in topics.items()}
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    """Give the place within the standard library, and the file, of each module that is written in Python."""
+    library = Path(sysconfig.get_path("stdlib"))
+    for folder, inner, files in os.walk(library):
+        inner[:] = sorted(set(inner) - NOT_DOCUMENTATION)
+        for file in sorted(Path(folder, name) for name in files if name.endswith(".py")):
+            yield file.relative_to(library).as_posix(), file
+
+
+def _module_docstrings() -> dict[str, list[str]]:
+    """Give the docstrings of the standard library's modules, from their source: importing some of them has effects."""
+    found = {}
+    for place, file in _modules():
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                tree = ast.parse(file.read_bytes())
+        except (SyntaxError, ValueError, OSError):  # templates and samples of other versions' syntax
+            continue
+        found[f"module {place}"] = list(_docstrings(tree))
+    return found
+
+
+def _docstrings(node: ast.AST) -> Iterator[str]:
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    if isinstance(node, documented) and (text := ast.get_docstring(node)):
+        yield text
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield from _docstrings(child)
+
+
+def _compiled_docstrings() -> dict[str, list[str]]:
+    """Give the docstrings of the modules that are part of the interpreter, `str` and its methods among them."""
+    found = {}
+    for name in sys.builtin_module_names:
+        module = importlib.import_module(name)
+        owners = [module, *(thing for thing in vars(module).values() if isinstance(thing, type))]
+        texts = (getattr(thing, "__doc__", None) for owner in owners for thing in [owner, *vars(owner).values()])
+        found[f"module {name}"] = [inspect.cleandoc(text) for text in texts if isinstance(text, str)]
+    return found

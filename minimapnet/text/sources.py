@@ -1,0 +1,66 @@
+"""Where text comes from: a name that we know, or a path.
+
+A document is a name and its sentences. Documents are read as often as they are needed, one after the other, and never all at
+once.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from minimapnet.errors import InputError
+from minimapnet.text import bibles, grammar, plain_files, python_docs
+
+GRAMMAR_SENTENCES = 100_000
+GRAMMAR_DOCUMENT = 10  # sentences
+NAMES = ("python-docs", *bibles.TRANSLATIONS, "grammar")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text: `documents()` gives its (name, sentences) pairs from the beginning, the same each time.
+
+    fingerprint changes when the text does. words is the vocabulary of a text whose words are known beforehand.
+    """
+
+    name: str
+    fingerprint: str
+    documents: Callable[[], Iterable[tuple[str, Iterable[str]]]]
+    words: tuple[str, ...] | None = None
+
+
+def find(source: str | Path) -> Source:
+    """Give the source of that name ("python-docs", "kjv" and other translations, "grammar"), or of that path.
+
+    A name goes before a path: a file that is called like one is given as ./name.
+
+    Raises InputError for a name or path that is not there, and a translation that is not installed.
+    """
+    if source == "python-docs":
+        return Source(source, python_docs.fingerprint(), python_docs.documents)
+    if source == "grammar":
+        return of_grammar(GRAMMAR_SENTENCES)
+    if source in bibles.TRANSLATIONS:
+        return Source(source, bibles.fingerprint(source), partial(bibles.documents, source))
+    path = Path(source)
+    if not path.exists():
+        raise InputError(f"there is no text {source}: give a file, a folder, or one of {', '.join(NAMES)}")
+    return Source(path.resolve().name, plain_files.fingerprint(path), partial(plain_files.documents, path))
+
+
+def of_grammar(count: int, seed: int = 0) -> Source:
+    """Give `count` sentences of the project's grammar, every ten of them a document."""
+    file = grammar.default_file()
+    ours = grammar.read(file)
+
+    def documents():
+        stream = islice(ours.stream(seed), count)
+        page = 0
+        while block := [" ".join(words) for words in islice(stream, GRAMMAR_DOCUMENT)]:
+            yield f"page {page}", block
+            page += 1
+
+    return Source("grammar", f"{hashlib.sha256(file.read_bytes()).hexdigest()} {count} {seed}", documents, ours.vocabulary)

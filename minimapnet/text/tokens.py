@@ -1,0 +1,96 @@
+"""A text as token ids on disk: written once for each text and tokenizer, and read through memory maps from then on.
+
+Each part (train, validation, test) is two arrays. tokens: all its tokens one after the other, [SEP] behind each document,
+in 16 bits where the vocabulary allows it and else in 32. sentences (S, 2): where each sentence starts, and its tokens' number.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy
+from tokenizers import Tokenizer
+
+from minimapnet.files import written_whole
+from minimapnet.text.arrays import growing, mapped
+from minimapnet.text.parts import PARTS
+from minimapnet.text.tokenizer import for_plain_text
+
+ENCODED_TOGETHER = 2048  # sentences
+ABOUT = "about.json"  # written last: where it is missing, the rest is not whole
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One part of a text, memory-mapped: tokens (n,) and sentences (S, 2), see above. folder is where they lie."""
+
+    tokens: numpy.ndarray
+    sentences: numpy.ndarray
+    folder: Path
+    part: str
+
+
+class _Part:
+    """The two arrays of a part while they are written."""
+
+    def __init__(self, tokens, sentences, sep: int):
+        self.tokens, self.sentences, self.sep = tokens, sentences, sep
+
+    def add(self, found: list[tuple[list[int], bool]]) -> None:
+        """Add sentences, each its ids and whether a document ends with it."""
+        flat, spans = [], []
+        for ids, last in found:
+            spans.append((self.tokens.length + len(flat), len(ids)))
+            flat += ids
+            if last:
+                flat.append(self.sep)
+        self.tokens.add(flat)
+        self.sentences.add(spans)
+
+
+def write(folder: Path, shared_out: Iterable[tuple[str, str, bool]], tokenizer: Tokenizer) -> None:
+    """Write the arrays of all parts from (part, sentence, whether a document ends with it), a block of sentences at a time.
+
+    Raises InputError where the folder cannot be written to.
+    """
+    plain, sep = for_plain_text(tokenizer), tokenizer.token_to_id("[SEP]")
+    dtype = numpy.uint16 if tokenizer.get_vocab_size() <= 2**16 else numpy.uint32
+    with ExitStack() as stack:
+        parts = {}
+        for part in PARTS:
+            tokens = stack.enter_context(growing(folder / f"{part}.npy", dtype))
+            parts[part] = _Part(
+                tokens, stack.enter_context(growing(folder / f"{part}-sentences.npy", numpy.int64, (2,))), sep
+            )
+        for block in _blocks(shared_out):
+            encodings = plain.encode_batch([sentence for _, sentence, _ in block], add_special_tokens=False)
+            coded = [(part, e.ids, last) for (part, _, last), e in zip(block, encodings, strict=True)]
+            for part, arrays in parts.items():
+                arrays.add([(ids, last) for where, ids, last in coded if where == part])
+    with written_whole(folder / ABOUT) as temporary:
+        counts = {name: [arrays.tokens.length, arrays.sentences.length] for name, arrays in parts.items()}
+        temporary.write_text(json.dumps(counts) + "\n", encoding="utf-8")
+
+
+def _blocks(found: Iterable) -> Iterator[list]:
+    found = iter(found)
+    while block := list(islice(found, ENCODED_TOGETHER)):
+        yield block
+
+
+def read(folder: Path) -> dict[str, Tokens] | None:
+    """Give what `write` wrote into `folder`, by part, or None where it is not there, or not whole."""
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        found = {}
+        for part in PARTS:
+            arrays = Tokens(mapped(folder / f"{part}.npy"), mapped(folder / f"{part}-sentences.npy"), folder, part)
+            if [len(arrays.tokens), len(arrays.sentences)] != about[part]:
+                return None
+            found[part] = arrays
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found
