@@ -110,3 +110,10 @@ class Learner(UniformProposal):
 
     def load_state(self, state):
         self.number = state["number"]
+
+
+def long_trainer(folder: Path) -> Trainer:
+    """Make the run that is killed twenty times: long enough for that, with all that a run can have."""
+    made = model(hidden_dropout_prob=0.1)
+    changes = {"steps": 120, "micro_batches": 2, "checkpoint_every": 1, "evaluate_every": 50}
+    return trainer(folder, made=made, proposal=Learner(), **changes)

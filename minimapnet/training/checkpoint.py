@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,10 +66,10 @@ def save(folder, step: int, model, tokenizer, states: dict[str, dict[str, numpy.
     final = folder / f"step-{step:08d}"
     temporary = folder / f".{final.name}.{os.getpid()}"
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _delete(temporary)
         temporary.mkdir(parents=True)
         _write(temporary, step, model, tokenizer, states, about)
-        if final.exists():  # a damaged one, which an earlier one has been used for
+        if os.path.lexists(final):  # a damaged one, which an earlier one has been used for
             _remove(final)
         os.rename(temporary, final)
         _sync_folder(folder)
@@ -77,7 +78,7 @@ def save(folder, step: int, model, tokenizer, states: dict[str, dict[str, numpy.
     except OSError as error:
         raise InputError(f"cannot write the checkpoint {final}: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _delete(temporary)
     return final
 
 
@@ -115,10 +116,9 @@ def model_folder(path) -> Path:
 
 def clear(folder) -> None:
     """Remove what writers that were killed have left behind; to be called by the only writer."""
-    for path in Path(folder).glob(".step-*"):
-        shutil.rmtree(path, ignore_errors=True)
-    for path in Path(folder).glob(".log.*.jsonl"):
-        path.unlink(missing_ok=True)
+    for pattern in (".step-*", ".log.*.jsonl"):
+        for path in Path(folder).glob(pattern):
+            _delete(path)
 
 
 def _write(folder, step, model, tokenizer, states, about) -> None:
@@ -149,8 +149,7 @@ def _checked(path: Path, step: int) -> dict:
         except OSError as error:
             raise InputError(f"the checkpoint {path} is damaged: {name}: {error.strerror}") from error
         if found != wanted:
-            what = "cut short" if found[0] < wanted[0] else "not what was written"
-            raise InputError(f"the checkpoint {path} is damaged: {name} is {what}")
+            raise InputError(f"the checkpoint {path} is damaged: {name} is not what was written")
     return run["about"]
 
 
@@ -165,9 +164,18 @@ def _numbered(folder: Path) -> list[tuple[int, Path]]:
 def _remove(path: Path) -> None:
     """Remove a checkpoint so that, whenever the process is killed, it is either whole or not there by its name."""
     hidden = path.with_name(f".{path.name}.old")
-    shutil.rmtree(hidden, ignore_errors=True)
+    _delete(hidden)
     os.rename(path, hidden)
-    shutil.rmtree(hidden, ignore_errors=True)
+    _delete(hidden)
+
+
+def _delete(path: Path) -> None:
+    """Delete a folder, or a file that has taken a folder's name, as far as that can be done."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _digest(path: Path) -> str:

@@ -22,16 +22,12 @@ def describe(model, text, proposal, settings, evaluation) -> dict:
 
 
 def describe_text(text) -> dict:
-    """Give a text's name, and digests of its tokenizer, of all lengths and of some rows, of training and validation."""
+    """Give a text's name, a digest of its tokenizer, and how long training and validation are, with one of some rows."""
     found = {"name": text.name, "tokenizer": _digest(text.tokenizer.to_str().encode())}
     for part in ("train", "validation"):
         rows = getattr(text, part)
-        found[f"{part} rows"] = len(rows)
-        content = [numpy.asarray(rows.lengths).tobytes()]
-        if len(rows):
-            some = numpy.unique(numpy.linspace(0, len(rows) - 1, SAMPLED_ROWS).astype(numpy.int64))
-            content.append(numpy.asarray(rows.batch(some).ids, numpy.int64).tobytes())
-        found[part] = _digest(b"".join(content))
+        some = numpy.linspace(0, len(rows) - 1, SAMPLED_ROWS).astype(numpy.int64)
+        found[part] = {"rows": len(rows), "tokens": int(rows.lengths.sum()), "some": _digest(rows.batch(some).ids.tobytes())}
     return found
 
 
@@ -60,21 +56,19 @@ def check_same(before: dict, now: dict, where) -> None:
     old, new = dict(_flat(before)), dict(_flat(now))
     for name in [*new, *(name for name in old if name not in new)]:
         if old.get(name) != new.get(name):
+            with_name = f"with {name} {old[name]!r}" if name in old else f"without {name}"
+            but_now = f"not {new[name]!r}" if name in new else "which is not given now"
             raise InputError(
-                f"the run in {where} has {name} {_said(old, name)}, not {_said(new, name)}: "
-                "resume it as it was begun, or begin anew in another folder"
+                f"the run in {where} was begun {with_name}, {but_now}: resume it as it was begun, or begin one elsewhere"
             )
 
 
-def _said(values: dict, name: str) -> str:
-    return repr(values[name]) if name in values else "not given"
-
-
 def _flat(tree, name: str = ""):
-    """List the leaves of nested dicts and lists with their dotted names."""
+    """List the leaves of nested dicts and lists with their dotted names; None is as good as missing."""
     parts = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else None
     if parts is None:
-        yield name, tree
+        if tree is not None:
+            yield name, tree
         return
     for key, value in parts:
         yield from _flat(value, f"{name}.{key}" if name else str(key))
