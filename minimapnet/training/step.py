@@ -10,7 +10,7 @@ import numpy
 
 from minimapnet import backend
 from minimapnet.model.gradients import gradients, gradients_and_norms
-from minimapnet.text import batches
+from minimapnet.text.batches import rows_of_step
 
 
 class Drawn(NamedTuple):
@@ -25,7 +25,7 @@ class Drawn(NamedTuple):
 
 def draw(model, rows, proposal, settings, step: int) -> Drawn:
     """Choose the rows of step `step`, which counts from 0, and their masks: from (seed, step) and the model alone."""
-    batch = rows.batch(batches.rows_of_step(rows, settings.rows, settings.seed, step))
+    batch = rows.batch(rows_of_step(rows, settings.rows, settings.seed, step))
     rng = backend.generator(settings.seed, "masks", step)
     drawn = proposal.draw(model, batch.ids, rng, batch.maskable, batch.attention_mask)
     ids, attention_mask = (batch.ids, batch.attention_mask) if drawn.ids is None else (drawn.ids, drawn.attention_mask)

@@ -1,0 +1,50 @@
+"""What our trainer is measured against: the same steps as one would write them in PyTorch. Nothing of ours is imported."""
+
+import numpy
+import torch
+import torch_peers
+
+
+class TorchTraining(torch_peers.TorchPeer):
+    """Rows from a memory map, random masks, (a) or (a+) of `torch_peers`, clipping, and torch.optim.AdamW."""
+
+    def __init__(self, size, loop, folder: str, threads: int, rows_early: bool, fused: bool):
+        self.size, self.loop, self.rows_early, self.fused = size, loop, rows_early, fused
+        super().__init__(size, folder, threads, "cpu")
+
+    def make(self, size, folder):
+        self.module = torch_peers.eager_module(size, folder, self.rows_early)
+        self.text = numpy.load(f"{folder}/{self.loop.tokens}", mmap_mode="r")
+        self.random = torch.Generator().manual_seed(0)
+        parameters = list(self.module.parameters())
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.loop.weight_decay},
+            {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
+        ]
+        options = {"fused": True} if self.fused else {}
+        self.optimizer = torch.optim.AdamW(groups, lr=self.loop.learning_rate, betas=(0.9, 0.98), eps=1e-6, **options)
+
+    def batch(self):
+        """Draw ids (B, T) and positions (B, K)."""
+        if self.loop.fixed:
+            return tuple(map(torch.from_numpy, self.size.batch()))
+        B, T, K = self.size.sentences, self.size.tokens, self.size.masked_tokens
+        starts = torch.randint(len(self.text) - T, (B,), generator=self.random)
+        rows = [torch.from_numpy(self.text[start : start + T - 1].astype(numpy.int64)) for start in starts.tolist()]
+        ids = torch.cat([torch.full((B, 1), self.loop.cls), torch.stack(rows)], dim=1)
+        return ids, 1 + torch.rand(B, T - 1, generator=self.random).topk(K).indices
+
+    def step(self) -> float:
+        ids, positions = self.batch()
+        inputs = ids.scatter(1, positions, self.loop.mask)
+        rows = (torch.arange(len(ids))[:, None] * ids.shape[1] + positions).reshape(-1)  # (B*K,)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.module(inputs, rows, ids.reshape(-1)[rows])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.loop.clip)
+        self.optimizer.step()
+        return loss.item()
+
+    def gradient_norm(self) -> float:
+        """Give the norm of all parameters instead: it tells whether the optimizers agree."""
+        return float(sum(value.detach().double().square().sum() for value in self.module.parameters()) ** 0.5)
