@@ -44,4 +44,7 @@ def growing(file: Path, dtype, columns: tuple[int, ...] = ()) -> Iterator[Growin
 
 def mapped(file: Path) -> numpy.ndarray:
     """Read an array through a memory map. Raises OSError or ValueError where it is not there, or damaged."""
-    return numpy.load(file, mmap_mode="r", allow_pickle=False)
+    try:
+        return numpy.load(file, mmap_mode="r", allow_pickle=False)
+    except EOFError as error:
+        raise ValueError(f"{file} is empty") from error

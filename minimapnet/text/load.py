@@ -77,7 +77,9 @@ def load_text(
     rows = {part: make(written[part], chosen, row_tokens) for part in parts.PARTS}
     if not all(rows.values()):
         counts = ", ".join(f"{len(part)} for {name}" for name, part in rows.items())
-        raise InputError(f"{found.name} is too short: it gives {counts} rows of {row_tokens} tokens; each part needs some")
+        raise InputError(
+            f"{found.name} is too short: of {row_tokens} tokens a row it gives {counts}; each needs at least one"
+        )
     return Text(found.name, chosen, **rows)
 
 

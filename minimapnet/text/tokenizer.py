@@ -55,7 +55,8 @@ def characters(sentences: Sequence[str], limit: int = PIECES) -> Tokenizer:
     counts = Counter(letter for line in sentences for letter in line)
     letters = sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[: max(0, limit - len(SPECIAL))])
     tokenizer = _whole_words(letters)
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(r"(?s:.)"), "isolated")
+    any_letter = tokenizers.Regex(r"(?m:.)")  # the line feed too, as this library writes it
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(any_letter, "isolated")
     tokenizer.decoder = decoders.Fuse()
     return tokenizer
 

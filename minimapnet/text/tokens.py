@@ -1,7 +1,7 @@
 """A text as token ids on disk: written once for each text and tokenizer, and read through memory maps from then on.
 
 Each part (train, validation, test) is two arrays. tokens: all its tokens one after the other, [SEP] behind each document,
-in 16 bits where the vocabulary allows it and else in 32. sentences (S, 2): where each sentence starts, and its tokens' number.
+in 16 bits where the vocabulary allows it and else in 32. sentences (S, 2): where each starts, and how many tokens it has.
 """
 
 import json
