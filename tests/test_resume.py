@@ -10,14 +10,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy
 import pytest
 import training_cases as cases
 
-from minimapnet import InputError, backend
+from minimapnet import Bert, InputError, backend
 from minimapnet.masking.proposals import PoolProposal, UniformProposal
 from minimapnet.masking.scores import mean_loss, output_bound
+from minimapnet.model.optimizer import AdamW
 from minimapnet.training import checkpoint
 from minimapnet.training.evaluation import Evaluation
+from minimapnet.training.identity import describe_object
 
 KILLS = 20
 
@@ -163,6 +166,15 @@ def test_a_model_that_is_no_longer_finite_is_not_saved(tmp_path):
     assert checkpoint.newest(tmp_path / "run").step == 6
 
 
+def test_a_run_may_begin_with_the_model_of_another(tmp_path):
+    first = cases.trainer(tmp_path / "first")
+    end = first.run()[-1]["validation_loss"]
+    pretrained = Bert.from_pretrained(checkpoint.model_folder(tmp_path / "first"))
+    records = cases.trainer(tmp_path / "second", made=pretrained, schedule="constant").run()
+    assert records[0]["validation_loss"] == end
+    assert records[1]["step"] == 2
+
+
 # Refused
 
 
@@ -198,6 +210,19 @@ def test_scores_and_learned_networks_are_told_apart(tmp_path):
     cases.trainer(tmp_path / "run", proposal=PoolProposal(1, mean_loss, 2), steps=1).run()
     with pytest.raises(InputError, match=r"begun with proposal\.score 'mean_loss', not 'output_bound'"):
         cases.trainer(tmp_path / "run", proposal=PoolProposal(1, output_bound, 2), steps=1).run(resume=True)
+
+
+def test_an_object_is_described_by_what_it_was_made_from():
+    optimizer = AdamW(cases.model())
+    found = describe_object({"one": [optimizer, 1.5], "rng": numpy.random.default_rng(0), "number": numpy.float64(2)})
+    assert json.loads(json.dumps(found)) == found
+    adamw, _ = found["one"]
+    assert adamw["kind"] == "AdamW"
+    assert adamw["betas"] == [0.9, 0.98]
+    assert adamw["model"]["config"]["vocab_size"] == cases.VOCABULARY
+    assert adamw["mean"] == describe_object(numpy.zeros(optimizer.mean.shape, "float32"))
+    assert adamw["mean"] != describe_object(numpy.ones(optimizer.mean.shape, "float32"))
+    assert (found["rng"], found["number"]) == ({"kind": "Generator"}, 2.0)
 
 
 def test_what_changes_no_number_may_differ(tmp_path):

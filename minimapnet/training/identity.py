@@ -6,6 +6,7 @@ import json
 
 import numpy
 
+from minimapnet import backend
 from minimapnet.errors import InputError
 
 FREE = ("max_minutes", "checkpoint_every")  # settings that change no number of a run
@@ -32,23 +33,28 @@ def describe_text(text) -> dict:
 
 
 def describe_object(thing):
-    """Give an object's class and public attributes; functions by their names, arrays by a digest, configs by fields."""
+    """Give an object's class and public attributes, in a form that JSON can hold.
+
+    Arrays are given by a digest, functions by their names, configs by their fields, and a network by its config: its numbers
+    are in the checkpoint.
+    """
     if thing is None or isinstance(thing, bool | int | float | str):
         return thing
-    if isinstance(thing, numpy.generic):
-        return thing.item()
-    if isinstance(thing, numpy.ndarray):
-        return _digest(numpy.ascontiguousarray(thing).tobytes())
-    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        return {field.name: describe_object(getattr(thing, field.name)) for field in dataclasses.fields(thing)}
+    if isinstance(thing, dict):
+        return {str(key): describe_object(value) for key, value in thing.items()}
     if isinstance(thing, list | tuple):
         return [describe_object(part) for part in thing]
+    if hasattr(thing, "dtype") and hasattr(thing, "shape"):
+        array = backend.to_host(thing)
+        return array.item() if array.ndim == 0 else _digest(numpy.ascontiguousarray(array).tobytes())
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        return {field.name: describe_object(getattr(thing, field.name)) for field in dataclasses.fields(thing)}
     if hasattr(thing, "__qualname__"):
         return thing.__qualname__
-    if hasattr(thing, "config"):  # a network: its numbers are in the checkpoint
+    if hasattr(thing, "config"):
         return {"kind": type(thing).__name__, "config": describe_object(thing.config)}
-    public = {name: describe_object(value) for name, value in sorted(vars(thing).items()) if not name.startswith("_")}
-    return {"kind": type(thing).__name__, **public}
+    public = {name: value for name, value in sorted(getattr(thing, "__dict__", {}).items()) if not name.startswith("_")}
+    return {"kind": type(thing).__name__, **describe_object(public)}
 
 
 def check_same(before: dict, now: dict, where) -> None:

@@ -6,6 +6,7 @@ on one kind of machine with one number of threads: another cut of the batch adds
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -80,7 +81,8 @@ class Trainer:
         """
         settings = self.settings
         self._check_folder(resume)
-        with only_writer(self.folder), Interruption() as interruption:
+        with only_writer(self.folder), Interruption() as interruption, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=RuntimeWarning, module="minimapnet")  # we look for infinity ourselves
             self._begin(resume)
             deadline = time.monotonic() + 60 * (settings.max_minutes or math.inf)
             with self._progress() as bar:
@@ -101,7 +103,7 @@ class Trainer:
         rate = scale * settings.peak_learning_rate
         norm = self.optimizer.update(rate) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
-            raise self._diverged(f"the loss is {loss:.4g} and the gradient's norm {norm:.4g}")
+            raise self._diverged(f"the gradient's norm is {norm}" if math.isfinite(loss) else f"the loss is {loss}")
         learned = self.proposal.learn(norms, scale) if self.proposal.wants_norms else {}
         self.step += 1
         self.tokens += int(drawn.attention_mask.sum())
