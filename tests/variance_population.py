@@ -3,7 +3,7 @@
 import numpy
 import tiny
 
-from minimapnet import gradients
+from minimapnet import Bert, gradients
 from minimapnet.masking import variance
 from minimapnet.masking.masks import all_masks
 from minimapnet.masking.variance_passes import Groups
@@ -64,3 +64,23 @@ class Population:
         """Give the numbers of the one sentence in all rows of `ids`, and of each row's mask, and the masks' weights."""
         w = numpy.ones(len(positions)) if weights is None else weights.sum(axis=1)
         return self._sentence[ids[0].tobytes()], [self._mask[row.tobytes()] for row in positions], w
+
+
+def even_model() -> Bert:
+    """Make a model whose sentences differ little: 24 channels, as drawn before training."""
+    return Bert(tiny.config(hidden_size=24, intermediate_size=24), seed=1)
+
+
+def scores(model, ids, attention_mask, maskable):
+    """A position score that has nothing to do with norms."""
+    return numpy.broadcast_to(numpy.random.default_rng(5).uniform(0.7, 1.4, ids.shape[1]), ids.shape)
+
+
+def exact_share(population: Population, proposal) -> float:
+    """Give the share of the headroom that a set proposal with these scores wins, by its probabilities of all masks."""
+    squares = population.squares.sum(axis=0)  # (S, M)
+    maskable = numpy.ones((1, population.ids.shape[1]), bool)
+    distribution = proposal.distribution(scores(None, population.ids[:1], None, None), maskable)
+    q = numpy.exp(distribution.log_prob(population.masks[:, None]))[:, 0]  # (M,)
+    gain = squares.mean(axis=1) - (squares / (len(q) ** 2 * q)).sum(axis=1)
+    return gain.mean() / numpy.sqrt(squares).var(axis=1).mean()

@@ -19,9 +19,10 @@ from minimapnet.errors import InputError
 from minimapnet.masking.basic import UniformMasks
 from minimapnet.masking.pools import BatchPoolProposal
 from minimapnet.masking.proposal import Proposal
+from minimapnet.masking.variance_intervals import interval, standard_error
 from minimapnet.masking.variance_passes import Groups, mean_gradient, sentences
 from minimapnet.masking.variance_report import Estimate, ProposalVariance, VarianceReport, Variances
-from minimapnet.masking.variance_tally import Tally, jackknife, share
+from minimapnet.masking.variance_tally import Tally, left_out, share
 from minimapnet.model.norms import sequence_squares
 
 FEWEST_SENTENCES = 3  # leaving one out must leave two, between which there is a variance
@@ -39,9 +40,9 @@ def decompose_variance(
     attention_mask (N, T) is 1. `proposals` {name: Proposal} are held against uniform masks, R estimates of each for each
     sentence; see `ProposalVariance`.
 
-    Every estimate is unbiased (ratios are ratios of such) and has a standard error by the jackknife over sentences. The cost
-    is that of the gradients, the memory that of a few parameter-sized vectors (one more for every biased proposal),
-    whatever N and R: see `variance_tally`.
+    Every estimate is unbiased (ratios are ratios of such) and has a standard error and a 95 % interval by the jackknife over
+    sentences; `Estimate` says how far to trust these. The cost is that of the gradients, the memory that of a few
+    parameter-sized vectors (one more for every biased proposal), whatever N and R: see `variance_tally`.
 
     Raises InputError for fewer than 3 sentences or 2 masks, for k below 1 or above what is maskable, and as `gradients`.
     """
@@ -87,15 +88,18 @@ class _Trial:
             self.tally.add_estimates(self.name, mean, squares, self.rows, None if proposal.unbiased else uniform)
 
     def report(self, estimate) -> ProposalVariance:
-        """Say what came out; `estimate` gives the Estimates (Q,) of a function of the columns' means."""
+        """Say what came out; `estimate` gives the Estimates (Q,) of a function of the columns' means, between walls."""
         freed = f"{self.name}/removed"
+        headroom = numpy.array([one.value for one in estimate(lambda m: m["norms"])]) if self.bounded else numpy.inf
+        least = 1 - estimate(lambda m: share(m["norms"], m["within"]))[0].value if self.bounded else 0.0
+        removed = estimate(lambda m: m[freed], high=headroom)
         found = {
-            "mask": estimate(lambda m: m["within"] - m[freed])[0],
-            "ratio": estimate(lambda m: 1 - share(m[freed], m["within"]))[0],
-            "removed_by_group": dict(zip(self.tally.groups.names, estimate(lambda m: m[freed])[1:], strict=True)),
+            "mask": estimate(lambda m: m["within"] - m[freed], low=0.0)[0],
+            "ratio": estimate(lambda m: 1 - share(m[freed], m["within"]), low=least)[0],
+            "removed_by_group": dict(zip(self.tally.groups.names, removed[1:], strict=True)),
         }
         if self.bounded:
-            found["share_won"] = estimate(lambda m: share(m[freed], m["norms"]))[0]
+            found["share_won"] = estimate(lambda m: share(m[freed], m["norms"]), high=1.0)[0]
         if not self.proposal.unbiased:
             found["sentence_bias"] = estimate(lambda m: m[f"{self.name}/sentence bias"])[0]
             found["bias"] = estimate(lambda m: m[f"{self.name}/square"] - m[f"{self.name}/step"])[0]
@@ -124,14 +128,18 @@ def _estimates(model, groups, sentence, drawn, rows, count):
 
 
 def _report(batch, masks, tally, trials) -> VarianceReport:
-    def estimate(function):
-        values, errors = jackknife(tally.columns, function)
-        return [Estimate(float(v), float(e), len(batch) - 1) for v, e in zip(values, errors, strict=True)]
+    def estimate(function, low=-numpy.inf, high=numpy.inf):
+        values, without = left_out(tally.columns, function)  # (Q,), (N, Q)
+        numbers = numpy.broadcast_arrays(values, low, high)
+        return [
+            Estimate(float(value), standard_error(rest), interval(float(value), rest, float(least), float(most)))
+            for value, least, most, rest in zip(*numbers, without.T, strict=True)
+        ]
 
     parts = zip(
-        estimate(lambda m: m["step"] - m["noise"]),
-        estimate(lambda m: m["within"]),
-        estimate(lambda m: m["norms"]),
+        estimate(lambda m: m["step"] - m["noise"], low=0.0),
+        estimate(lambda m: m["within"], low=0.0),
+        estimate(lambda m: m["norms"], low=0.0),
         strict=True,
     )
     whole, *groups = (Variances(*part) for part in parts)
@@ -141,8 +149,8 @@ def _report(batch, masks, tally, trials) -> VarianceReport:
         positions=float(numpy.mean([sentence.k for sentence in batch])),
         maskable=float(numpy.mean([sentence.maskable.sum() for sentence in batch])),
         whole=whole,
-        mask_share=estimate(lambda m: share(m["within"], m["step"] - m["noise"] + m["within"]))[0],
-        headroom_share=estimate(lambda m: share(m["norms"], m["within"]))[0],
+        mask_share=estimate(lambda m: share(m["within"], m["step"] - m["noise"] + m["within"]), 0.0, 1.0)[0],
+        headroom_share=estimate(lambda m: share(m["norms"], m["within"]), 0.0, 1.0)[0],
         signal=estimate(lambda m: m["square"] - m["step"])[0],
         groups=dict(zip(tally.groups.names, groups, strict=True)),
         proposals={trial.name: trial.report(estimate) for trial in trials},

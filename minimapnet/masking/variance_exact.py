@@ -10,7 +10,7 @@ from tqdm import tqdm
 from minimapnet.masking.masks import all_masks
 from minimapnet.masking.variance_passes import Groups, mean_gradient, sentences
 from minimapnet.masking.variance_report import Estimate, VarianceReport, Variances
-from minimapnet.masking.variance_tally import RunningMean, share, whole_and_groups
+from minimapnet.masking.variance_tally import RunningSum, share, whole_and_groups
 
 
 def exact_variance(model, ids, k, maskable=None, attention_mask=None) -> VarianceReport:
@@ -25,13 +25,13 @@ def exact_variance(model, ids, k, maskable=None, attention_mask=None) -> Varianc
     batch = sentences(ids, k, maskable, attention_mask)
     masks = [all_masks(int(sentence.maskable.sum()), sentence.k) for sentence in batch]
     groups = Groups(model.shapes)
-    running, columns = RunningMean(groups), {"data": [], "mask": [], "headroom": [], "square": []}
+    running, columns = RunningSum(groups), {"data": [], "mask": [], "headroom": [], "square": []}
     with tqdm(total=sum(map(len, masks)), unit="mask", disable=None, leave=False) as bar:
         for sentence, chosen in zip(batch, masks, strict=True):
             positions = sentence.maskable[0].nonzero()[0][chosen]  # (R, K)
             mean, squares = mean_gradient(model, groups, sentence, positions)  # (P,), (G, R)
-            squares, square = whole_and_groups(squares), whole_and_groups(groups.squares(mean))  # (Q, R), (Q,)
-            columns["data"].append(numpy.nan_to_num(running.step(mean)))  # the first is at its own mean
+            squares, (square, step) = whole_and_groups(squares), running.take(mean)  # (Q, R), (Q,)
+            columns["data"].append(numpy.nan_to_num(step))  # the first is at its own mean
             columns["mask"].append(squares.mean(axis=1) - square)
             columns["headroom"].append(numpy.sqrt(squares).var(axis=1))
             columns["square"].append(square)
@@ -41,16 +41,16 @@ def exact_variance(model, ids, k, maskable=None, attention_mask=None) -> Varianc
 
 def _report(batch, groups, means) -> VarianceReport:
     data, mask, headroom = (means[name] for name in ("data", "mask", "headroom"))
-    whole, *parts = (Variances(*(Estimate(float(v)) for v in values)) for values in zip(data, mask, headroom, strict=True))
+    whole, *parts = (Variances(*map(Estimate.exact, values)) for values in zip(data, mask, headroom, strict=True))
     return VarianceReport(
         sentences=len(batch),
         masks=None,
         positions=float(numpy.mean([sentence.k for sentence in batch])),
         maskable=float(numpy.mean([sentence.maskable.sum() for sentence in batch])),
         whole=whole,
-        mask_share=Estimate(float(share(mask, data + mask)[0])),
-        headroom_share=Estimate(float(share(headroom, mask)[0])),
-        signal=Estimate(float(means["square"][0] - data[0])),
+        mask_share=Estimate.exact(share(mask, data + mask)[0]),
+        headroom_share=Estimate.exact(share(headroom, mask)[0]),
+        signal=Estimate.exact(means["square"][0] - data[0]),
         groups=dict(zip(groups.names, parts, strict=True)),
         proposals={},
     )

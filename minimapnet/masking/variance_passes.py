@@ -72,12 +72,33 @@ class Groups:
 
     def squares(self, vector) -> numpy.ndarray:
         """Give the squared norm of each group's part of vector (P,), a flat buffer -> float64 (G,) on the host."""
-        return self.totals(lambda part: vector[part] @ vector[part])
+        return self.totals(lambda part: (vector[part] @ vector[part],))[0]
 
-    def totals(self, work: Callable[[slice], object]) -> numpy.ndarray:
-        """Add up by group the numbers that `work` gives for parts of the flat buffer -> float64 (G,) on the host."""
-        found = backend.to_host(backend.xp.stack([work(place) for place, _ in self.places])).astype(numpy.float64)
-        return numpy.bincount([group for _, group in self.places], found, len(self.names))
+    def totals(self, work: Callable[[slice], tuple]) -> numpy.ndarray:
+        """Add up by group the S numbers that `work` gives for a part of the flat buffer -> float64 (S, G) on the host.
+
+        The parts are blocks that stay in a core's cache while `work` goes over them several times; threads share them.
+        """
+        shares = _shares(self.places, backend.kernels.PRODUCT_ELEMENTS)
+        found = backend.kernels.run([lambda share=share: [work(block) for block, _ in share] for share in shares])
+        numbers = [numbers for share in found for numbers in share]
+        table = backend.to_host(backend.xp.stack([one for several in numbers for one in several])).astype(numpy.float64)
+        group = [group for share in shares for _, group in share]
+        return numpy.array([numpy.bincount(group, column, len(self.names)) for column in table.reshape(len(group), -1).T])
+
+
+def _shares(places, size: int) -> list[list[tuple[slice, int]]]:
+    """Cut places [(slice, group), ...] into blocks of at most `size` values; deal them out in shares of about as many."""
+    shares, left = [], 0
+    for place, group in places:
+        for start in range(place.start, place.stop, size):
+            stop = min(start + size, place.stop)
+            if left <= 0:
+                shares.append([])
+                left = size
+            shares[-1].append((slice(start, stop), group))
+            left -= stop - start
+    return shares
 
 
 def mean_gradient(model, groups: Groups, sentence: Sentence, positions, weights=None):

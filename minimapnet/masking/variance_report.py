@@ -8,29 +8,32 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from scipy import special
-
 from minimapnet.files import written_whole
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its standard error over sentences, 0 where the number is exact.
+    """A number, its standard error over sentences (the jackknife's), and the ends of its 95 % interval.
 
-    `freedom` is the number of degrees of freedom that the standard error was estimated with, sentences - 1.
+    The interval is that of `variance_intervals`; it is not symmetric where the number is a variance or a share. How often it
+    holds the truth was counted in 1,500 samples each, of small models' sentences all of whose masks were enumerated:
+
+    - 32 sentences of 4 masks, which differ little: 94 to 96 %, whatever the number;
+    - 24 to 40 sentences of 3 to 12 masks, with heavy tails (the headroom of a sentence varies by 0.8 to 1.5 times its mean):
+      91 to 98 % for data and mask variance, headroom, signal, shares, and a proposal's mask variance, but 85 to 94 % for
+      what a proposal wins or removes: a sample may miss the few sentences on which it loses most. Draw more for that.
+
+    The standard error is 0, and both ends are the number itself, where it is exact.
     """
 
     value: float
-    standard_error: float = 0.0
-    freedom: int = 1
+    standard_error: float
+    interval: tuple[float, float]
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The ends of the 95 % interval by Student's t."""
-        half = float(special.stdtrit(self.freedom, (1 + CONFIDENCE) / 2)) * self.standard_error
-        return self.value - half, self.value + half
+    @classmethod
+    def exact(cls, value) -> "Estimate":
+        """Make a number that is not estimated."""
+        return cls(float(value), 0.0, (float(value), float(value)))
 
     def text(self, digits: str = ".4g", percent: bool = False) -> str:
         """Write the number with its standard error behind it."""
@@ -117,7 +120,7 @@ class VarianceReport:
         return self.whole.headroom
 
     def save(self, file: str | Path) -> None:
-        """Write everything as JSON, estimates as {"value", "standard_error", "freedom"}.
+        """Write everything as JSON, estimates as {"value", "standard_error", "interval"}.
 
         Raises InputError where the file cannot be written; what was there before then still is.
         """

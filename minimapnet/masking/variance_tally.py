@@ -10,20 +10,21 @@ each for the whole and for every group of parameters:
     step     (b-1)/b |m_b - mean of m_1 .. m_(b-1)|^2, from b = 2 on                 Var_x(m)
 
 The mean of the N-1 steps *is* the sample variance of the means, sum_b |m_b - mean|^2 / (N-1): Welford's recursion adds up
-exactly these numbers. So the unbiased estimate over all pairs of sentences needs one parameter-sized vector, the running
-mean, and no second pass. Var_x(m) holds the noise of the masks too, and
+exactly these numbers. So the unbiased estimate over all pairs of sentences needs one parameter-sized vector, the sum so far,
+and no second pass. Var_x(m) holds the noise of the masks too, and
 
     data variance   mean step - mean noise              mask variance   mean within
     headroom        mean norms                          |E g|^2         mean square - mean step
 
 are unbiased (the last is the mean of m_b . m_c over all pairs of different sentences).
 
-Everything reported is a function of the means of such numbers, and its standard error is the jackknife's over sentences: the
-function with one sentence's numbers left out. For means of `within` and `norms` that is exact. For a step it is nearly so:
-leaving sentence b out of the text would also change the later running means a little. The steps of vectors that are drawn
-independently are uncorrelated with equal expectations (they are what Helmert's orthogonal transformation gives), and to
-first order a step differs from |m_b - E m|^2, which a sentence contributes to the variance, by noise of zero mean. Where
-|E g|^2, or the square of a bias, is small against the noise, its standard error comes out too large, not too small.
+Everything reported is a function of the means of such numbers, and its error is judged by the jackknife over sentences: the
+function with one sentence's numbers left out (`variance_intervals`). For means of `within` and `norms` that is exact. For a
+step it is nearly so: leaving sentence b out of the text would also change the later steps a little. The steps of vectors
+that are drawn independently are uncorrelated with equal expectations (they are what Helmert's orthogonal transformation
+gives), and to first order a step differs from |m_b - E m|^2, which a sentence contributes to the variance, by noise of zero
+mean. Where |E g|^2, or the square of a bias, is small against the noise, its standard error comes out too large, not too
+small.
 
 Sources: Welford 1962, Technometrics 4, 419-420; Efron and Stein 1981, The jackknife estimate of variance, Annals of
 Statistics 9, 586-596.
@@ -36,28 +37,38 @@ from collections.abc import Callable
 import numpy
 
 
-class RunningMean:
-    """The mean of the vectors (P,) seen so far, flat buffers, and how far each new one lies from it."""
+class RunningSum:
+    """The sum of the vectors (P,) seen so far, flat buffers, and from it how far each new one lies from their mean.
+
+    With the sum S of b-1 vectors, |v - S/(b-1)|^2 = |v|^2 - 2 v.S / (b-1) + |S|^2 / (b-1)^2, so a vector costs two products
+    and one addition, all while a block of it is in the cache. Like `within`, that is a difference of large numbers: what it
+    loses in float32 is some 1e-6 of |v|^2.
+    """
 
     def __init__(self, groups):
-        self._groups, self._mean, self._count = groups, None, 0
+        self._groups, self._sum, self._square, self._count = groups, None, None, 0
 
-    def step(self, vector) -> numpy.ndarray:
-        """Take in a vector -> (b-1)/b |vector - mean so far|^2 for the whole and by group (Q,); NaN for the first."""
+    def take(self, vector) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Take in a vector -> |vector|^2 and (b-1)/b |vector - mean so far|^2, for the whole and by group: both (Q,).
+
+        The second is NaN for the first vector.
+        """
+
+        def add(part):
+            new, total = vector[part], self._sum[part]
+            found = new @ new, new @ total
+            total += new
+            return found
+
         self._count += 1
-        if self._mean is None:
-            self._mean = vector.copy()
-            return numpy.full(1 + len(self._groups.names), numpy.nan)
-
-        def move(part):
-            mean = self._mean[part]
-            away = vector[part] - mean
-            square = away @ away
-            away /= self._count
-            mean += away
-            return square
-
-        return whole_and_groups(self._groups.totals(move)) * ((self._count - 1) / self._count)
+        b = self._count
+        if b == 1:
+            self._sum, self._square = vector.copy(), self._groups.squares(vector)
+            return whole_and_groups(self._square), numpy.full(1 + len(self._square), numpy.nan)
+        square, product = self._groups.totals(add)  # (G,)
+        step = ((b - 1) * square - 2 * product + self._square / (b - 1)) / b
+        self._square = self._square + 2 * product + square
+        return whole_and_groups(square), whole_and_groups(step)
 
 
 def whole_and_groups(squares: numpy.ndarray) -> numpy.ndarray:
@@ -73,16 +84,16 @@ class Tally:
 
     def __init__(self, groups):
         self.groups, self.columns = groups, {}
-        self._means = {}  # what is averaged -> RunningMean
+        self._sums = {}  # what is added up -> RunningSum
 
     def add(self, mean, squares: numpy.ndarray) -> None:
         """Take in a sentence: its mean gradient (P,), a flat buffer, and |g_r|^2 of each of its masks by group (G, R)."""
-        squares, square = whole_and_groups(squares), self._square(mean)  # (Q, R), (Q,)
+        squares, (square, step) = whole_and_groups(squares), self._take("", mean)  # (Q, R), (Q,)
         self._put("within", within(squares, square))
         self._put("noise", self.columns["within"][-1] / squares.shape[1])
         self._put("norms", numpy.sqrt(squares).var(axis=1, ddof=1))
         self._put("square", square)
-        self._put("step", self._step("", mean))
+        self._put("step", step)
 
     def add_weighted(self, name: str, squares: numpy.ndarray, importance: numpy.ndarray) -> None:
         """Take in what a proposal drew for the latest sentence: |w g|^2 by group (G, R) and the weights w (R,)."""
@@ -93,20 +104,17 @@ class Tally:
 
         For a biased proposal `uniform` (P,) is the mean gradient that was given to `add`.
         """
-        variance = within(whole_and_groups(squares), self._square(mean))  # (Q,), of one estimate
+        variance = within(whole_and_groups(squares), whole_and_groups(self.groups.squares(mean)))  # (Q,), of one estimate
         self._put(f"{name}/removed", self.columns["within"][-1] - rows * variance)
         if uniform is not None:
-            away = mean - uniform
-            square, noise = self._square(away), variance / squares.shape[1] + self.columns["noise"][-1]
+            square, step = self._take(name, mean - uniform)
+            noise = variance / squares.shape[1] + self.columns["noise"][-1]
             self._put(f"{name}/sentence bias", square - noise)
             self._put(f"{name}/square", square)
-            self._put(f"{name}/step", self._step(name, away))
+            self._put(f"{name}/step", step)
 
-    def _square(self, vector):
-        return whole_and_groups(self.groups.squares(vector))
-
-    def _step(self, what, vector):
-        return self._means.setdefault(what, RunningMean(self.groups)).step(vector)
+    def _take(self, what, vector):
+        return self._sums.setdefault(what, RunningSum(self.groups)).take(vector)
 
     def _put(self, column, values):
         self.columns.setdefault(column, []).append(values)
@@ -137,18 +145,17 @@ def share(part, whole):
     return numpy.divide(part, whole, out=numpy.zeros(whole.shape), where=whole != 0)
 
 
-def jackknife(columns: dict[str, list], function: Callable[[dict], numpy.ndarray]) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Give function(means of the columns) and its standard error, both (Q,).
+def left_out(columns: dict[str, list], function: Callable[[dict], numpy.ndarray]) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Give function(means of the columns) (Q,), and the same with the numbers of each sentence left out in turn (N, Q).
 
     `columns` {name: N numbers (Q,), NaN where a sentence has none}; `function` takes {name: means (..., Q)} -> (..., Q).
     """
-    full, left_out = {}, {}
+    full, without = {}, {}
     for name, rows in columns.items():
         values = numpy.array(rows)  # (N, Q)
         there = ~numpy.isnan(values)
-        total, count = numpy.where(there, values, 0.0).sum(axis=0), there.sum(axis=0)  # (Q,)
+        values = numpy.where(there, values, 0.0)
+        total, count = values.sum(axis=0), there.sum(axis=0)  # (Q,)
         full[name] = total / count
-        left_out[name] = (total - numpy.where(there, values, 0.0)) / (count - there)  # (N, Q)
-    estimates = function(left_out)  # (N, Q)
-    N = len(estimates)
-    return function(full), numpy.sqrt((N - 1) * estimates.var(axis=0))
+        without[name] = (total - values) / (count - there)  # (N, Q)
+    return function(full), function(without)
