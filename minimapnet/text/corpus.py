@@ -36,7 +36,7 @@ def split(name: str, documents: Iterable[tuple[str, Iterable[str]]]) -> Corpus:
 
 
 def from_file(path: str | Path) -> Corpus:
-    """Read a UTF-8 text file, see `plain_files.documents`. Raises InputError as that does, for an empty file and a folder."""
+    """Read a UTF-8 text file, see `plain_files.documents`. Raises InputError as it does, and for an empty file or folder."""
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give one text file")

@@ -17,7 +17,7 @@ from minimapnet.text import tokenizer as kinds
 from minimapnet.text.batches import SHORTEST, PackedRows, Rows, SentenceRows
 from minimapnet.text.sources import Source
 
-VERSION = 1  # of cleaning, of the split and of the files in the cache: another version is another key
+VERSION = 2  # of cleaning, of the split and of the files in the cache: another version is another key
 FEWEST_PIECES = 16
 BAR = "{desc} {n_fmt} sentences [{elapsed}, {rate_fmt}]"
 

@@ -1,9 +1,10 @@
 """Which part of a text is trained on, validated on and tested on; and a sample of the training part for the tokenizer.
 
 A document belongs to a part by a hash of its name, so it never changes sides, whatever else is read. A sentence that a
-validation or test document has is in that part alone, and there once: it is left out wherever else it stands, since
-boilerplate would otherwise be trained on and asked for as well. Memory stays bounded: what is remembered are 8-byte hashes
-of the sentences held out, at most 50,000 for each of the two parts; documents after that are all trained on.
+validation or test document has is in that part alone: it is left out of the documents of other parts, since boilerplate
+would otherwise be trained on and asked for as well. Within a part sentences may repeat. Memory stays bounded: what is
+remembered are 8-byte hashes of the sentences held out, at most 50,000 for each of the two parts; documents after that are
+all trained on.
 """
 
 import hashlib
@@ -15,7 +16,6 @@ TRAIN, VALIDATION, TEST = PARTS
 HELD_OUT_SHARE = 0.1  # of the documents, on average, for validation, and as many for testing
 HELD_OUT_SENTENCES = 50_000  # at most, of each
 SAMPLE_CHARACTERS = 8_000_000  # of the training part, at most, for the tokenizer
-WRITTEN = None  # stands for the part of a sentence that has had its turn
 
 
 def part_of(document: str) -> str:
@@ -35,7 +35,7 @@ def hash_of(sentence: str) -> int:
 class Survey:
     """What one reading of a text finds: which sentences are held out for which part, and a sample of those to train on."""
 
-    held_out: dict[int, str | None] = field(default_factory=dict)
+    held_out: dict[int, str] = field(default_factory=dict)
     sentences: int = 0
     sample: list[str] = field(default_factory=list)
 
@@ -78,22 +78,16 @@ def survey(documents: Iterable[tuple[str, Iterable[str]]]) -> Survey:
     return found
 
 
-def shared_out(
-    documents: Iterable[tuple[str, Iterable[str]]], held_out: dict[int, str | None]
-) -> Iterator[tuple[str, str, bool]]:
+def shared_out(documents: Iterable[tuple[str, Iterable[str]]], held_out: dict[int, str]) -> Iterator[tuple[str, str, bool]]:
     """Read a text again and give (part, sentence, whether a document ends with it), without what the rule leaves out.
 
-    held_out is the survey's, and is used up.
+    held_out is the survey's.
     """
     for name, sentences in documents:
         nominal, kept = part_of(name), []
         for sentence in sentences:
-            number = hash_of(sentence)
-            part = held_out.get(number, TRAIN)
-            if part == TRAIN:
-                kept.append((TRAIN, sentence))
-            elif part == nominal:
-                held_out[number] = WRITTEN
+            part = held_out.get(hash_of(sentence), TRAIN)
+            if part in (TRAIN, nominal):
                 kept.append((part, sentence))
         for place, (part, sentence) in enumerate(kept):
             yield part, sentence, place + 1 == len(kept) or kept[place + 1][0] != part

@@ -15,7 +15,6 @@ from minimapnet.errors import InputError
 from minimapnet.text import bibles, grammar, plain_files, python_docs
 
 GRAMMAR_SENTENCES = 100_000
-GRAMMAR_DOCUMENT = 10  # sentences
 NAMES = ("python-docs", *bibles.TRANSLATIONS, "grammar")
 
 
@@ -52,15 +51,17 @@ def find(source: str | Path) -> Source:
 
 
 def of_grammar(count: int, seed: int = 0) -> Source:
-    """Give `count` sentences of the project's grammar, every ten of them a document."""
+    """Give `count` sentences of the project's grammar, each a document that is named by its words.
+
+    So it is the sentence that belongs to a part. The language has few enough sentences that they repeat: were a document
+    more than one, most of what can be said would stand in some document held out, and could not be trained on.
+    """
     file = grammar.default_file()
     ours = grammar.read(file)
 
     def documents():
-        stream = islice(ours.stream(seed), count)
-        page = 0
-        while block := [" ".join(words) for words in islice(stream, GRAMMAR_DOCUMENT)]:
-            yield f"page {page}", block
-            page += 1
+        for words in islice(ours.stream(seed), count):
+            sentence = " ".join(words)
+            yield sentence, [sentence]
 
     return Source("grammar", f"{hashlib.sha256(file.read_bytes()).hexdigest()} {count} {seed}", documents, ours.vocabulary)
