@@ -67,9 +67,10 @@ class PoolProposal(Proposal):
         probabilities, weights = keep_probabilities(scores)
         offsets = rng.random(len(ids))
         kept = numpy.array([comb(row, offset, 1)[0] for row, offset in zip(probabilities, offsets, strict=True)])  # (B,)
-        each = numpy.arange(len(ids))
-        positions, importance = masks[each, kept], weights[each, kept]
-        return Proposed(positions, spread(importance, positions), weight_diagnostics(importance) | {"tau": tau(scores)})
+        kept += numpy.arange(len(ids)) * self.candidates  # as places among the pairs, sentence by sentence
+        positions, importance = masks.reshape(scores.size, -1)[kept], weights.reshape(-1)[kept]
+        diagnostics = weight_diagnostics(importance) | {"tau": tau(scores)}
+        return Proposed(positions, spread(importance, positions), diagnostics, kept=kept)
 
 
 class BatchPoolProposal(Proposal):
@@ -98,7 +99,7 @@ class BatchPoolProposal(Proposal):
         kept = comb(probabilities, rng.random(), self.kept)  # (N,), as places among the pairs, sentence by sentence
         positions, importance = masks.reshape(scores.size, -1)[kept], weights[kept]
         diagnostics = weight_diagnostics(importance) | {"tau": tau(scores.reshape(1, -1))}
-        drawn = Proposed(positions, spread(importance, positions), diagnostics)
+        drawn = Proposed(positions, spread(importance, positions), diagnostics, kept=kept)
         return with_rows(drawn, ids, attention_mask, kept // self.candidates)
 
 

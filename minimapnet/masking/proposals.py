@@ -12,6 +12,7 @@
     PositionProposal        k positions, inclusion by score                 1 / (n pi_i), each its  biased by its contexts
 
 The interface is `proposal.Proposal`; scores are in `scores.py`. A mask's weight is shared among its positions as weight / k.
+Those that learn their scores, by a MAPNet, are in `mapnet_proposals.py`.
 """
 
 from minimapnet.masking.pools import BatchPoolProposal, PoolProposal

@@ -1,0 +1,84 @@
+"""What MAPNet learns from: the scores of masks, and three objectives, each a pure function that gives (loss, its gradient).
+
+With f_i = log |g_i| as predicted and token gradients nearly orthogonal, the gradient of the weighted loss of a mask,
+sum_i a_i g_i, has the norm
+
+    log S = 1/2 log sum_i a_i^2 exp(2 f_i)              a_i = 1/k for a mask's own loss; at k = 1 it is f_i
+
+A mask is kept among candidates c by q(c) = (1 - u) S_c / sum S + u / n, n being their number: all maskable positions of a
+sentence, or the masks of a pool; p(c) = 1/n, and w = p/q is its weight. A training step yields h = w |g|, the exact norm of
+what was kept; h is divided by its running mean H, so that the learning rate has one meaning at every stage of training.
+
+    regression      w/2 (log S - log |g|)^2       f becomes log |g|; by the weight w all masks count as under p
+    cross-entropy   -(h / H - 1) log q(kept)      E_q[-h log q] = -sum_c p |g| log q: the cross-entropy of q to q*, which is
+                                                  proportional to p |g|
+    second moment   -(h^2 / H2 - 1) log q(kept)   the variance itself: E_q[h^2] = sum_c p^2 |g|^2 / q has the gradient
+                                                  E_q[-h^2 d log q], by the score function; H2 is the running mean of h^2
+
+The last two have the gradient that they name as their expectation, up to the factors 1/H and 1/H2, where H and H2 come from
+the steps before: the 1 that is taken away adds E_q[d log q] = 0. It takes most of the noise away: where q is q*, h hardly
+varies. They see the shape of q alone, not the level of f.
+Sources: Chen 2020, arXiv 2008.05333 (the variance as the objective); Williams 1992, Machine Learning 8, 229-256 (the score
+function and its baseline).
+
+All arrays lie on the host, in float64. Axis letters: B sentences, T positions, R masks, K places for masked positions,
+G groups of M candidates, N that are kept.
+"""
+
+import numpy
+from scipy import special
+
+
+def mask_scores_forward(f: numpy.ndarray, sentences: numpy.ndarray, positions: numpy.ndarray, weights: numpy.ndarray):
+    """Give log S of masks: f (B, T), sentences (R,) int, positions and weights (R, K) -> log S (R,) and the cache.
+
+    Positions are padded with -1, where weights are 0; elsewhere they are positive.
+    """
+    found = f[sentences[:, None], numpy.maximum(positions, 0)]  # (R, K)
+    with numpy.errstate(divide="ignore"):
+        parts = 2 * (found + numpy.log(numpy.where(positions >= 0, weights, 0.0)))  # (R, K), -inf where padded
+    whole = special.logsumexp(parts, axis=1)  # (R,)
+    return whole / 2, (f.shape, sentences, positions, numpy.exp(parts - whole[:, None]))
+
+
+def mask_scores_backward(dscores: numpy.ndarray, cache) -> numpy.ndarray:
+    """The mirror of the above: dlog S (R,) -> df (B, T). The slopes are each position's share of S^2, which add up to 1."""
+    shape, sentences, positions, shares = cache
+    df = numpy.zeros(shape)
+    numpy.add.at(df, (sentences[:, None], numpy.maximum(positions, 0)), dscores[:, None] * shares)
+    return df
+
+
+def regression(log_scores, log_norms, importance) -> tuple[float, numpy.ndarray]:
+    """Give the mean of w/2 (log S - log |g|)^2 and its gradient: three times (N,) -> (loss, (N,))."""
+    error = log_scores - log_norms
+    return float(numpy.mean(importance * error * error) / 2), importance * error / len(error)
+
+
+def cross_entropy(log_scores, kept, uniform: float, norms, mean: float) -> tuple[float, numpy.ndarray]:
+    """Give the mean of -(h/H - 1) log q(kept) and its gradient with respect to log S.
+
+    log_scores (G, M), -inf where there is no candidate; kept (N,) int as places in G*M; norms h (N,); mean H.
+    -> (loss, (G, M)).
+    """
+    return _weighted_log_q(log_scores, kept, uniform, norms / mean - 1)
+
+
+def second_moment(log_scores, kept, uniform: float, norms, mean_square: float) -> tuple[float, numpy.ndarray]:
+    """Give the mean of -(h^2/H2 - 1) log q(kept) and its gradient with respect to log S: as `cross_entropy`, with H2."""
+    return _weighted_log_q(log_scores, kept, uniform, norms * norms / mean_square - 1)
+
+
+def _weighted_log_q(log_scores, kept, uniform, factors):
+    """Give -mean of factors (N,) times log q(kept), and its gradient (G, M).
+
+    With s the softmax of log S: d log q(c) / d log S_j = (1 - u) s_c / q(c) (1[c = j] - s_j).
+    """
+    shares = special.softmax(log_scores, axis=1)  # (G, M)
+    q = (1 - uniform) * shares + uniform / numpy.isfinite(log_scores).sum(axis=1, keepdims=True)
+    group, N = kept // log_scores.shape[1], len(kept)
+    chosen_q, chosen_share = q.reshape(-1)[kept], shares.reshape(-1)[kept]  # (N,)
+    slopes = -factors * (1 - uniform) * chosen_share / chosen_q / N  # (N,)
+    gradient = numpy.bincount(kept, slopes, log_scores.size).reshape(log_scores.shape)
+    gradient -= numpy.bincount(group, slopes, len(log_scores))[:, None] * shares
+    return float(-numpy.mean(factors * numpy.log(chosen_q))), gradient
