@@ -20,8 +20,8 @@ class Proposed:
     positions (N, K) int64, padded with -1; weights (N, K) float64, 0 where padded: the importance weight of the mask over
     its number of positions, or Horvitz and Thompson's weight of each position. `ids` (N, T) and `attention_mask` (N, T) are
     those of the rows where they are not the batch as it was given, with N = B, and else None (so is an attention_mask that
-    was not given). `diagnostics` as of `weight_diagnostics` and, where masks or positions are scored, `tau`. `kept` (N,) says
-    which of a pool's candidates each row is, counted sentence by sentence; None where there is no pool.
+    was not given). `diagnostics` as of `weight_diagnostics` and, where masks or positions are scored, `tau`. `kept` (N,)
+    says which of a pool's candidates each row is, counted sentence by sentence; None where there is no pool.
     """
 
     positions: numpy.ndarray
