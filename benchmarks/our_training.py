@@ -37,7 +37,7 @@ class OurTraining:
         tokenizer = Tokenizer(models.WordLevel(words, unk_token="[PAD]"))
         part = Tokens(mapped(Path(folder) / loop.tokens), numpy.zeros((0, 2), int), Path(folder), "train")
         rows = PackedRows(part, tokenizer, size.tokens)
-        text = SimpleNamespace(name="random", tokenizer=tokenizer, train=rows, validation=rows)
+        text = SimpleNamespace(name="random", tokenizer=tokenizer, mask_token_id=loop.mask, train=rows, validation=rows)
         settings = TrainSettings(
             steps=10_000,
             rows=size.sentences,

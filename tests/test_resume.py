@@ -15,6 +15,8 @@ import pytest
 import training_cases as cases
 
 from minimapnet import Bert, InputError, backend
+from minimapnet.masking.mapnet import MapNet, MapNetConfig
+from minimapnet.masking.mapnet_proposals import MapNetBatchPool, MapNetPool, MapNetPosition, MapNetSingle
 from minimapnet.masking.proposals import PoolProposal, UniformProposal
 from minimapnet.masking.scores import mean_loss, output_bound
 from minimapnet.model.optimizer import AdamW
@@ -48,6 +50,7 @@ def assert_same_end(folder, expected) -> None:
 # Killed
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
 def test_killed_twenty_times_and_still_the_same_bytes(tmp_path):
     """At random moments of one run: while it begins, resumes, trains, and writes or removes a checkpoint."""
     rng, resumed_from = random.Random(0), set()
@@ -84,8 +87,7 @@ def test_killed_twenty_times_and_still_the_same_bytes(tmp_path):
 # Stopped
 
 
-@pytest.mark.parametrize("stop", [1, 3, 4, 5, 11])
-@pytest.mark.parametrize("micro_batches", [1, 4])
+@pytest.mark.parametrize(("stop", "micro_batches"), [(1, 1), (3, 1), (4, 4), (11, 1)])
 def test_stopped_by_a_signal_and_resumed(xp, tmp_path, stop, micro_batches):
     def run(folder, **options):
         made = cases.model(hidden_dropout_prob=0.1)
@@ -105,6 +107,28 @@ def test_stopped_by_a_signal_and_resumed(xp, tmp_path, stop, micro_batches):
     assert (backend.to_host(second.model.flat) == backend.to_host(whole.model.flat)).all()
     assert_same_end(tmp_path / "stopped", tmp_path / "whole")
     assert records[-1]["seconds"] > first.seconds
+
+
+LEARNED = {
+    "single": lambda mapnet: MapNetSingle(mapnet),
+    "pool": lambda mapnet: MapNetPool(0.3, mapnet, 3, objective="cross-entropy"),
+    "batch pool": lambda mapnet: MapNetBatchPool(1, mapnet, kept=4, objective="second-moment"),
+    "position": lambda mapnet: MapNetPosition(0.3, mapnet),
+}
+
+
+@pytest.mark.parametrize("kind", LEARNED.values(), ids=LEARNED)
+def test_a_mapnet_goes_on_as_if_nothing_had_been(tmp_path, kind):
+    def run(folder, **options):
+        model = cases.model()
+        mapnet = MapNet(MapNetConfig.for_model(model.config))
+        return cases.trainer(tmp_path / folder, made=model, proposal=kind(mapnet), options=options)
+
+    run("whole").run()
+    run("stopped", on_step=lambda run: run.step == 5 and os.kill(os.getpid(), signal.SIGINT)).run()
+    records = run("stopped").run(resume=True)
+    assert "mapnet_loss" in records[-1]
+    assert_same_end(tmp_path / "stopped", tmp_path / "whole")
 
 
 def test_a_run_that_has_ended_has_nothing_left_to_do(tmp_path):

@@ -218,6 +218,9 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(monkeypatch):
     monkeypatch.setattr(run.evaluation, "loss", lambda model: math.inf if run.step else 2.0)
     with pytest.raises(InputError, match=r"diverged at step 6 .*: the validation loss is inf\. Try a lower learning rate"):
         run.run()
+    monkeypatch.setattr(run.evaluation, "loss", lambda model: math.nan if run.step == 12 else 2.0)
+    with pytest.raises(InputError, match=r"diverged at step 12 \(learning rate 0.001\): the validation loss is nan"):
+        run.run()
 
 
 def test_the_time_budget_stops_after_a_step(monkeypatch):
@@ -238,6 +241,14 @@ def test_a_signal_stops_after_the_step(number, capfd):
     assert run.stopped == number.name
     assert "stopping after this step; once more stops at once" in capfd.readouterr().err
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+
+
+def test_without_a_folder_the_trainer_itself_goes_on():
+    expected = cases.trainer().run()
+    run = cases.trainer(options={"on_step": lambda run: run.step == 5 and os.kill(os.getpid(), signal.SIGTERM)})
+    assert len(run.run()) < len(expected)
+    assert cases.without_time(run.run()) == cases.without_time(expected)
+    assert run.stopped is None
 
 
 def test_a_second_signal_stops_at_once():
@@ -289,6 +300,8 @@ def test_text_and_model_must_fit():
         cases.trainer(made=cases.model(vocab_size=12))
     with pytest.raises(InputError, match="tiny has rows of 8 tokens, the model reads 7"):
         cases.trainer(made=cases.model(max_position_embeddings=7))
+    with pytest.raises(InputError, match=r"\[MASK\] is token 4 of tiny, but 1 of the model: read the text with"):
+        cases.trainer(made=cases.model(mask_token_id=1))
 
 
 def test_a_dry_run_leaves_everything_as_it_was(tmp_path):

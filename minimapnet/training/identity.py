@@ -16,7 +16,7 @@ SAMPLED_ROWS = 64  # of the text, whose tokens are looked at one by one
 def describe(model, text, proposal, settings, evaluation) -> dict:
     """Give the settings, the model's config, the text, the proposal and the evaluation of a run."""
     numbers = {name: value for name, value in dataclasses.asdict(settings).items() if name not in FREE}
-    fixed = None if evaluation is None else {name: getattr(evaluation, name) for name in ("k", "seed", "rows")}
+    fixed = evaluation and {name: describe_object(getattr(evaluation, name)) for name in ("k", "seed", "rows")}
     parts = {"settings": numbers, "model": dataclasses.asdict(model.config), "text": describe_text(text)}
     parts |= {"proposal": describe_object(proposal), "evaluation": fixed}
     return json.loads(json.dumps(parts))

@@ -27,7 +27,7 @@ class Log:
         if self.path is None:
             return
         if last_step is not None:
-            self.records = _read(self.path, last_step)
+            self.records = read(self.path, last_step)
         with written_whole(self.path) as temporary:
             temporary.write_text("".join(map(_line, self.records)), encoding="utf-8")
 
@@ -59,7 +59,7 @@ def _line(record: dict) -> str:
     return json.dumps(plain, allow_nan=False) + "\n"
 
 
-def _read(path: Path, last_step: int) -> list[dict]:
+def read(path: Path, last_step: int) -> list[dict]:
     """Give the records up to `last_step`: those before the first line that is none, or is of a later step."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

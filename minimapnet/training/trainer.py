@@ -52,7 +52,7 @@ class Trainer:
         the first step, every `evaluate_every` steps and after the last one. `bar` is moved by one a step; without it one is
         shown on a terminal. `on_step` is called after every step.
 
-        Raises InputError for a text that is too short for a step, or has more tokens than the model knows.
+        Raises InputError for a text that is too short for a step, or does not fit the model.
         """
         _check_text(model, text, settings)
         self.model, self.text, self.proposal, self.settings = model, text, proposal, settings
@@ -74,12 +74,13 @@ class Trainer:
         was judged `validation_loss`. The record of step 0 has only the last.
 
         Ctrl-C, SIGTERM and `max_minutes` stop the run after a step, with a checkpoint. With `resume` it goes on from the
-        folder's newest whole checkpoint, and its log's records after that are made anew.
+        folder's newest whole checkpoint, and its log's records after that are made anew. Without a folder, the same trainer
+        goes on when it is run again.
 
         Raises InputError for a folder that holds a run already or, with `resume`, none, or one with other settings; where
         training diverges; and where files cannot be written.
         """
-        settings = self.settings
+        settings, self.stopped = self.settings, None
         self._check_folder(resume)
         with only_writer(self.folder), Interruption() as interruption, warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=RuntimeWarning, module="minimapnet")  # we look for infinity ourselves
@@ -127,6 +128,8 @@ class Trainer:
         """Put everything where the run is to begin: at its first step, or at a checkpoint."""
         if resume:
             self._go_back(checkpoint.newest(self.folder))
+            return
+        if self.step:  # stopped before, without a folder
             return
         self.log = Log(self.folder)
         if self.evaluation:
@@ -187,8 +190,9 @@ class Trainer:
         return tqdm(total=self.settings.steps, initial=self.step, desc="train", bar_format=BAR, disable=None)
 
     def _diverged(self, what: str) -> InputError:
-        rate = self.settings.lr_scale(self.step) * self.settings.peak_learning_rate
-        kept = f"; the checkpoint before it is in {self.folder}" if self.folder else ""
+        last = self.settings.steps - 1
+        rate = self.settings.lr_scale(min(self.step, last)) * self.settings.peak_learning_rate
+        kept = f"; the checkpoint before it is in {self.folder}" if self.folder and checkpoint.exists(self.folder) else ""
         return InputError(
             f"training diverged at step {self.step} (learning rate {rate:.2g}): {what}. Try a lower learning rate, a longer "
             f"warm-up or a lower clip{kept}"
@@ -207,5 +211,10 @@ def _check_text(model: Bert, text, settings: TrainSettings) -> None:
     vocabulary, longest = text.tokenizer.get_vocab_size(), int(text.train.lengths.max())
     if vocabulary > model.config.vocab_size:
         raise InputError(f"the tokenizer has {vocabulary} pieces, the model only {model.config.vocab_size}")
+    if text.mask_token_id != model.config.mask_token_id:
+        raise InputError(
+            f"[MASK] is token {text.mask_token_id} of {text.name}, but {model.config.mask_token_id} of the model: "
+            "read the text with the model's own tokenizer"
+        )
     if longest > model.config.max_position_embeddings:
         raise InputError(f"{text.name} has rows of {longest} tokens, the model reads {model.config.max_position_embeddings}")
