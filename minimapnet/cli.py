@@ -1,129 +1,79 @@
-"""The command line: it reads arguments, calls the laboratory, and prints."""
+"""The command line: it chooses the command, and turns what stops one into a line and an exit code."""
 
 import argparse
-import dataclasses
+import importlib
+import os
+import signal
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
-from minimapnet import backend
+from minimapnet.commands import config_file
+from minimapnet.commands.options import BAD_INPUT, Parser
 from minimapnet.errors import InputError
-from minimapnet.lab import compare, report, variance, variance_output
-from minimapnet.text import corpus
 
-BACKEND_HELP = "array library: CPU, GPU, or GPU if one works (default: %(default)s)"
-BAD_INPUT, INTERRUPTED = 2, 130  # exit codes; 130 is 128 + SIGINT
-
-
-class _OneLineParser(argparse.ArgumentParser):
-    """argparse, but a mistake is answered in one line, as all others are."""
-
-    def error(self, message):
-        self.exit(BAD_INPUT, f"minimapnet: error: {message} (see {self.prog} -h)\n")
+COMMANDS = {  # each is a file of that name in `commands`
+    "train": "train a masked language model",
+    "compare": "train the same model with masks of several proposals and compare",
+    "variance": "take a gradient's variance apart: data, masks, and what a choice of masks can remove",
+    "fill-mask": "let a model guess what stands at [MASK]",
+    "info": "say what computes here, or what is in a model's folder",
+}
+INTERRUPTED, CLOSED = 128 + signal.SIGINT, 128 + 13  # exit codes; 13 is SIGPIPE, which Windows does not name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit code: 0, 2 for input that cannot be used, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
+    """Run a command and give its exit code: 0, 2 for what cannot be used, 130 after Ctrl-C, 143 after SIGTERM."""
     try:
-        options.run(options)
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a character gets its number
+        options = _options(sys.argv[1:] if arguments is None else list(arguments))
+        code = options.run(options) or 0
+        sys.stdout.flush()
     except InputError as error:
-        print(f"minimapnet: error: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return _refuse(str(error))
     except KeyboardInterrupt:
         print("minimapnet: stopped before the end", file=sys.stderr)
         return INTERRUPTED
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _OneLineParser(prog="minimapnet", description="Variance-reduced masked language modelling, from scratch.")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_compare(commands)
-    _add_variance(commands)
-    return parser
-
-
-def _add_compare(commands) -> None:
-    command = commands.add_parser(
-        "compare",
-        help="train the same model with masks of several proposals and compare",
-        description="Train the same small BERT with masks of several proposals, over several seeds, and compare their "
-        "validation losses. Writes results.json, losses.csv, losses.png and losses.svg into a folder.",
-    )
-    sizes = ", ".join(f"{name} has {p.seeds} seeds of {p.steps} steps" for name, p in compare.PRESETS.items())
-    option = command.add_argument
-    option("--preset", choices=list(compare.PRESETS), default="default", help=f"{sizes} (default: %(default)s)")
-    option("--text", metavar="PATH", type=Path, help="a UTF-8 text file (default: Python's own documentation)")
-    option("--out", metavar="FOLDER", type=Path, default=Path("runs/compare"), help="for results (default: %(default)s)")
-    option("--steps", type=_at_least(1), help="training steps of each run (default: the preset's)")
-    option("--seed", type=_at_least(0), default=0, help="the first seed, which the others follow (default: %(default)s)")
-    option("--backend", choices=backend.NAMES, default="numpy", help=BACKEND_HELP)
-    command.set_defaults(run=_compare)
-
-
-def _add_variance(commands) -> None:
-    command = commands.add_parser(
-        "variance",
-        help="take a gradient's variance apart: data, masks, and what a choice of masks can remove",
-        description="Train a small BERT briefly, or read one, and take the variance of its gradient apart for masks of 1, "
-        "2, 5 and 15 % of the tokens; then hold proposals against uniform masks. Prints tables and writes variance.json, "
-        "variance.png and variance.svg into a folder.",
-    )
-    sizes = ", ".join(
-        f"{name} has {p.sentences} rows of {p.masks} masks after {p.training.steps} training steps"
-        for name, p in variance.PRESETS.items()
-    )
-    option = command.add_argument
-    option("--preset", choices=list(variance.PRESETS), default="default", help=f"{sizes} (default: %(default)s)")
-    option("--text", metavar="PATH", type=Path, help="a UTF-8 text file (default: Python's own documentation)")
-    option(
-        "--checkpoint",
-        metavar="FOLDER",
-        type=Path,
-        help="a BERT in Hugging Face's format, with its tokenizer.json, to look at (default: train a small one)",
-    )
-    option("--out", metavar="FOLDER", type=Path, default=Path("runs/variance"), help="for results (default: %(default)s)")
-    option("--seed", type=_at_least(0), default=0, help="of the model, the rows and the masks (default: %(default)s)")
-    option("--backend", choices=backend.NAMES, default="numpy", help=BACKEND_HELP)
-    command.set_defaults(run=_variance)
-
-
-def _variance(options) -> None:
-    backend.use(options.backend)
-    _check_folder(options.out)
-    text = corpus.from_file(options.text) if options.text else corpus.python_docs()
-    found = variance.variance(text, variance.PRESETS[options.preset], options.seed, options.out, options.checkpoint)
-    print(variance_output.text(found))
-    print(f"\nWritten to {options.out}: variance.json, variance.png, variance.svg")
-
-
-def _compare(options) -> None:
-    settings = compare.PRESETS[options.preset]
-    if options.steps is not None:
-        settings = dataclasses.replace(settings, steps=options.steps, evaluations=min(settings.evaluations, options.steps))
-    backend.use(options.backend)
-    _check_folder(options.out)
-    text = corpus.from_file(options.text) if options.text else corpus.python_docs()
-    print(report.text(compare.compare(text, settings, options.seed, options.out)))
-    print(f"\nWritten to {options.out}: results.json, losses.csv, losses.png, losses.svg")
-
-
-def _check_folder(folder: Path) -> None:
-    """Raise InputError now, not after minutes of work, where nothing can be written to `folder`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"room?")
+    except BrokenPipeError:  # whoever read what we print has read enough
+        _settle_output()
+        return CLOSED
+    except MemoryError:
+        return _refuse("this does not fit into memory: make the model, the rows or a step smaller")
     except OSError as error:
-        raise InputError(f"cannot write to the folder {folder}: {error.strerror}; choose another with --out") from error
+        _settle_output()
+        return _refuse(f"{error.filename or 'cannot write what should be printed'}: {error.strerror or error}")
+    return code
 
 
-def _at_least(least: int):
-    def number(text: str) -> int:
-        if not text.strip().isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, not {text!r}")
-        return int(text)
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the arguments; options of a file go before the defaults, and what is on the command line goes before both."""
+    parser = Parser(prog="minimapnet", description="Variance-reduced masked language modelling, from scratch.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary)
+        if (
+            arguments and arguments[0] == name
+        ):  # the others' files are not even imported: some draw, which takes long to load
+            module = importlib.import_module(f"minimapnet.commands.{name.replace('-', '_')}")
+            command.description = module.DESCRIPTION
+            command.set_defaults(run=module.run)
+            module.add(command)
+    options = parser.parse_args(arguments)
+    command = commands.choices[arguments[0]]
+    for _ in range(2):  # the first time a file may name another: the run that is resumed
+        for file in options.files(options):
+            config_file.set_defaults(command, file)
+        options = parser.parse_args(arguments)
+    return options
 
-    return number
+
+def _refuse(what: str) -> int:
+    print(f"minimapnet: error: {' '.join(what.split())}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _settle_output() -> None:
+    """Print what is still to be printed, or where that cannot be, let it go nowhere: Python would try again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,85 @@
+"""Options from a TOML file: they become the defaults of a command, so that the command line goes before them."""
+
+import argparse
+import difflib
+import json
+import tomllib
+from pathlib import Path
+
+from minimapnet.errors import InputError
+from minimapnet.files import written_whole
+
+NAMES = {bool: "true or false", str: "text in quotes", int: "a whole number", float: "a number"}
+LEFT_OUT = ("help", "config")  # of a file
+
+
+def set_defaults(command: argparse.ArgumentParser, file: Path) -> None:
+    """Make the options of a file the command's defaults.
+
+    Raises InputError where the file cannot be read, is not TOML, has a key that is no option of the command, or a value
+    that the option cannot have.
+    """
+    known = _by_name(command)
+    values = {}
+    for key, value in _read(file).items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {close[0]}?" if close else f"see {command.prog} -h"
+            raise InputError(f"{file}: {command.prog} has no option {key!r}; {hint}")
+        values[known[key].dest] = _value(known[key], value, f"{file}: {key}")
+    command.set_defaults(**values)
+
+
+def write(options: argparse.Namespace, file: Path, without: tuple[str, ...]) -> None:
+    """Write a command's options, but those of the names `without` and those without a value, as a file for `set_defaults`.
+
+    Raises InputError where it cannot be written.
+    """
+    named = ((dest.replace("_", "-"), value) for dest, value in vars(options).items())
+    kept = ((name, v) for name, v in named if name not in (*LEFT_OUT, *without) and isinstance(v, int | float | str | Path))
+    with written_whole(file) as temporary:
+        temporary.write_text("".join(f"{name} = {_toml(value)}\n" for name, value in kept), encoding="utf-8")
+
+
+def _by_name(command) -> dict[str, argparse.Action]:
+    """Give a command's options by their long names, without the dashes in front."""
+    named = {text.removeprefix("--"): action for action in command._actions for text in action.option_strings}
+    return {name: action for name, action in named.items() if len(name) > 2 and name not in LEFT_OUT}
+
+
+def _read(file: Path) -> dict:
+    try:
+        with open(file, "rb") as opened:
+            return tomllib.load(opened)
+    except OSError as error:
+        raise InputError(f"cannot read the configuration {file}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # not TOML, or not even UTF-8
+        raise InputError(f"{file} is not TOML: {error}") from None
+
+
+def _value(action: argparse.Action, value, where: str):
+    """Give the value of an option as the command line would have it."""
+    kinds = (bool,) if action.nargs == 0 else getattr(action.type, "kinds", (str,))
+    accepted = (int, float) if float in kinds else kinds
+    if type(value) not in accepted:
+        wanted = NAMES[max(kinds, key=list(NAMES).index)]
+        raise InputError(f"{where} must be {wanted}, not {value!r}")
+    if isinstance(value, str) and "\0" in value:
+        raise InputError(f"{where} must be text without the character zero, not {value!r}")
+    if action.choices and value not in action.choices:
+        raise InputError(f"{where} must be one of {', '.join(map(str, action.choices))}, not {value!r}")
+    if action.type is None or action.nargs == 0:
+        return value
+    try:
+        return action.type(str(value))
+    except argparse.ArgumentTypeError as error:
+        raise InputError(f"{where} {error}") from None
+
+
+def _toml(value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    text = str(value.absolute() if isinstance(value, Path) else value)
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
