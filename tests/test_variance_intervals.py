@@ -9,13 +9,26 @@ from variance_population import Population, even_model, exact_share, scores
 
 from minimapnet import decompose_variance
 from minimapnet.masking.proposals import SetProposal
-from minimapnet.masking.variance_intervals import freedom, interval, standard_error
+from minimapnet.masking.variance_intervals import freedoms, intervals, standard_errors
 from minimapnet.masking.variance_tally import left_out
 
 
 def without_each(numbers):
     """Give their means with each left out."""
     return (numbers.sum() - numbers) / (len(numbers) - 1)
+
+
+def interval(value, without, low=-math.inf, high=math.inf):
+    """Give one of the intervals as a pair."""
+    return tuple(intervals(numpy.array([value]), without[:, None], low, high)[:, 0])
+
+
+def freedom(numbers):
+    return freedoms(numbers[:, None])[0]
+
+
+def standard_error(without):
+    return standard_errors(without[:, None])[0]
 
 
 def test_jackknife_is_the_plain_one():
@@ -74,6 +87,16 @@ def test_beyond_a_wall_or_all_but_undetermined_it_is_the_plain_one():
     assert interval(numbers.mean(), without_each(numbers), low=0.0) == interval(numbers.mean(), without_each(numbers))
     assert interval(0.0, numpy.zeros(5), low=0.0) == (0, 0)
     assert interval(1.0, numpy.ones(5), low=0.0) == (1, 1)
+
+
+def test_many_at_once_are_each_alone():
+    values = numpy.random.default_rng(2).normal(1, 0.5, (15, 4))
+    values[:, 0] **= 2
+    value, without = values.mean(axis=0), (values.sum(axis=0) - values) / 14
+    low, high = numpy.array([0, -math.inf, -9, -math.inf]), numpy.array([math.inf, 9, 9, math.inf])
+    found = intervals(value, without, low, high)
+    for q in range(4):
+        assert tuple(found[:, q]) == pytest.approx(interval(value[q], without[:, q], low[q], high[q]))
 
 
 POPULATIONS = {

@@ -19,7 +19,7 @@ from minimapnet.errors import InputError
 from minimapnet.masking.basic import UniformMasks
 from minimapnet.masking.pools import BatchPoolProposal
 from minimapnet.masking.proposal import Proposal
-from minimapnet.masking.variance_intervals import interval, standard_error
+from minimapnet.masking.variance_intervals import intervals, standard_errors
 from minimapnet.masking.variance_passes import Groups, mean_gradient, sentences
 from minimapnet.masking.variance_report import Estimate, ProposalVariance, VarianceReport, Variances
 from minimapnet.masking.variance_tally import Tally, left_out, share
@@ -130,11 +130,9 @@ def _estimates(model, groups, sentence, drawn, rows, count):
 def _report(batch, masks, tally, trials) -> VarianceReport:
     def estimate(function, low=-numpy.inf, high=numpy.inf):
         values, without = left_out(tally.columns, function)  # (Q,), (N, Q)
-        numbers = numpy.broadcast_arrays(values, low, high)
-        return [
-            Estimate(float(value), standard_error(rest), interval(float(value), rest, float(least), float(most)))
-            for value, least, most, rest in zip(*numbers, without.T, strict=True)
-        ]
+        ends = intervals(values, without, low, high).T.tolist()  # (Q, 2)
+        errors = standard_errors(without)
+        return [Estimate(float(v), float(e), tuple(pair)) for v, e, pair in zip(values, errors, ends, strict=True)]
 
     parts = zip(
         estimate(lambda m: m["step"] - m["noise"], low=0.0),

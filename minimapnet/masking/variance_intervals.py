@@ -16,8 +16,6 @@ Sources: Tukey 1958, Annals of Mathematical Statistics 29, 614 (jackknife); Cres
 1998, The Statistician 47, 183-189 (their G2 is e).
 """
 
-import math
-
 import numpy
 from scipy import special
 
@@ -25,48 +23,52 @@ CONFIDENCE = 0.95
 FARTHEST = 10.0  # half an interval's length in logarithms: beyond a factor of e^10 the plain scale says as much
 
 
-def standard_error(left_out) -> float:
-    """Give the jackknife's standard error of an estimate whose values with one sentence left out are left_out (N,)."""
-    return math.sqrt((len(left_out) - 1) * left_out.var())
+def standard_errors(left_out: numpy.ndarray) -> numpy.ndarray:
+    """Give the jackknife's standard errors (Q,) of estimates whose values without each sentence are left_out (N, Q)."""
+    return numpy.sqrt((len(left_out) - 1) * left_out.var(axis=0))
 
 
-def interval(value: float, left_out, low: float = -math.inf, high: float = math.inf) -> tuple[float, float]:
-    """Give the ends of the 95 % interval of an estimate: `value`, and left_out (N,) as for `standard_error`.
+def intervals(values: numpy.ndarray, left_out: numpy.ndarray, low=-numpy.inf, high=numpy.inf) -> numpy.ndarray:
+    """Give the ends (2, Q) of the 95 % intervals of estimates: values (Q,), and left_out (N, Q) as for `standard_errors`.
 
-    `low` and `high` are walls: what is estimated is known to lie between them.
+    `low` and `high`, numbers or (Q,), are walls: what is estimated is known to lie between them.
     """
-    if low < value < high and (low < left_out).all() and (left_out < high).all() and (low, high) != (-math.inf, math.inf):
-        scaled, half = _scaled(value, low, high), _half(_scaled(left_out, low, high))
-        if half < FARTHEST:
-            return _back(scaled - half, low, high), _back(scaled + half, low, high)
+    values, low, high = numpy.broadcast_arrays(values, low, high)
     half = _half(left_out)
-    return value - half, value + half
+    ends = numpy.array([values - half, values + half])  # (2, Q)
+    inside = (low < values) & (values < high) & ((low < left_out) & (left_out < high)).all(axis=0)
+    inside &= numpy.isfinite(low) | numpy.isfinite(high)
+    low, high = low[inside], high[inside]
+    middle, half = _scaled(values[inside], low, high), _half(_scaled(left_out[:, inside], low, high))
+    found = _back(numpy.array([middle - half, middle + half]), low, high)
+    ends[:, inside] = numpy.where(half < FARTHEST, found, ends[:, inside])
+    return ends
 
 
-def _half(left_out) -> float:
-    return float(special.stdtrit(freedom(left_out), (1 + CONFIDENCE) / 2)) * standard_error(left_out)
+def _half(left_out):
+    return special.stdtrit(freedoms(left_out), (1 + CONFIDENCE) / 2) * standard_errors(left_out)
 
 
-def freedom(values) -> float:
-    """Give the degrees of freedom of the variance of `values` (N,), N at least 2, by their sample excess kurtosis."""
-    N, away = len(values), values - values.mean()
-    square = (away**2).mean()
-    if N < 4 or square == 0:
-        return N - 1
-    excess = (N - 1) / ((N - 2) * (N - 3)) * ((N + 1) * ((away**4).mean() / square**2 - 3) + 6)
-    return 2 / (max(excess, 0.0) / N + 2 / (N - 1))
+def freedoms(values: numpy.ndarray) -> numpy.ndarray:
+    """Give the degrees of freedom (Q,) of the variances of values (N, Q), N at least 2, by their sample excess kurtosis."""
+    N, away = len(values), values - values.mean(axis=0)
+    square, fourth = (away**2).mean(axis=0), (away**4).mean(axis=0)
+    if N < 4:
+        return numpy.full(square.shape, N - 1.0)
+    kurtosis = numpy.divide(fourth, square**2, out=numpy.ones(square.shape), where=fourth > 0)
+    excess = (N - 1) / ((N - 2) * (N - 3)) * ((N + 1) * (kurtosis - 3) + 6)
+    return 2 / (numpy.maximum(excess, 0.0) / N + 2 / (N - 1))
 
 
 def _scaled(x, low, high):
-    """Put x, between the walls, on a line that has none."""
-    from_low = numpy.log(x - low) if low > -math.inf else 0.0
-    from_high = numpy.log(high - x) if high < math.inf else 0.0
+    """Put x, between walls of which at least one is there, on a line that has none."""
+    from_low = numpy.log(x - numpy.where(low > -numpy.inf, low, x - 1))  # log 1 = 0 where there is no wall
+    from_high = numpy.log(numpy.where(high < numpy.inf, high, x + 1) - x)
     return from_low - from_high
 
 
-def _back(y, low, high) -> float:
-    if high == math.inf:
-        return float(low + math.exp(y))
-    if low == -math.inf:
-        return float(high - math.exp(-y))
-    return float(low + (high - low) / (1 + math.exp(-y)))
+def _back(y, low, high):
+    """Undo `_scaled`."""
+    with numpy.errstate(over="ignore", invalid="ignore"):  # in what is not chosen
+        above, below, between = low + numpy.exp(y), high - numpy.exp(-y), low + (high - low) * special.expit(y)
+    return numpy.where(high == numpy.inf, above, numpy.where(low == -numpy.inf, below, between))
