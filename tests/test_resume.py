@@ -294,3 +294,26 @@ def test_a_full_disk_stops_the_run_in_one_line(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="cannot write /dev/full: No space left on device"):
         run.run()
     assert checkpoint.newest(tmp_path / "run").step == 3
+
+
+def test_all_is_on_the_disk_before_a_checkpoint_takes_its_name(tmp_path, monkeypatch):
+    """After a power cut a checkpoint's files are there with their contents, and the log up to its step."""
+    synced, renamed, sync, rename = {}, [], os.fsync, os.rename
+
+    def noted_sync(handle):
+        sync(handle)
+        synced[os.fstat(handle).st_ino] = os.fstat(handle).st_size
+
+    def noted_rename(source, target):
+        if Path(target).name.startswith("step-"):
+            for path in [*Path(source).iterdir(), tmp_path / "run" / "log.jsonl"]:
+                assert synced[path.stat().st_ino] == path.stat().st_size, path.name
+            assert Path(source).stat().st_ino in synced
+            renamed.append(Path(target))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "rename", noted_rename)
+    cases.trainer(tmp_path / "run").run()
+    assert len(renamed) == 5  # at 0, 3, 6, 9 and 12
+    assert (tmp_path / "run").stat().st_ino in synced
