@@ -94,11 +94,9 @@ def main() -> None:
             command = [sys.executable, __file__, "--measure", str(file), f"{folder}/cache"]
             found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             size = file.stat().st_size / 1e6
-            print(
-                f"| {size:8.1f} | {found['rows']:16,} | {found['before']:11.0f} | {found['peak']:9.0f} "
-                f"| {found['mapped']:11.0f} | {found['seconds']:7.1f} | {size / found['seconds']:4.1f} | {found['disk']:12.0f} |",
-                flush=True,
-            )
+            row = f"| {size:8.1f} | {found['rows']:16,} | {found['before']:11.0f} | {found['peak']:9.0f} "
+            row += f"| {found['mapped']:11.0f} | {found['seconds']:7.1f} | {size / found['seconds']:4.1f} "
+            print(f"{row}| {found['disk']:12.0f} |", flush=True)
 
 
 if __name__ == "__main__":
