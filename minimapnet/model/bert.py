@@ -244,16 +244,27 @@ class Bert:
 
     def tokenwise_backward(self, i, dx, cache, reader):
         """The mirror of `tokenwise_forward`: dx (..., C) -> (dx, dmixed), both (..., C)."""
-        attention, in_cache, gelu_cache, feed_cache, keep_feed, feed_norm_cache = cache
-        out_cache, keep_attention, attention_norm_cache = attention
+        dx, dy = self.feed_end_backward(i, dx, cache, reader)  # (..., C), (..., F)
+        return self.feed_start_backward(i, dx, dy, cache, reader)
+
+    def feed_end_backward(self, i, dx, cache, reader):
+        """The mirror of what follows feed_in in `tokenwise_forward`: dx (..., C) -> dx (..., C) and feed_in's dy (..., F)."""
+        _, _, gelu_cache, feed_cache, keep_feed, feed_norm_cache = cache
 
         # 3. x = norm(dropout(y) + x)
         dx = layers.layernorm_backward(dx, feed_norm_cache, f"layer{i}.feed_norm", reader)
         dy = layers.dropout_backward(dx, keep_feed)
 
-        # 2. y = feed_out(gelu(feed_in(x)))
+        # 2. y = feed_out(gelu(y))
         dy = layers.linear_backward(dy, feed_cache, f"layer{i}.feed_out", reader)  # (..., F)
-        dy = layers.gelu_backward(dy, gelu_cache)  # (..., F)
+        return dx, layers.gelu_backward(dy, gelu_cache)
+
+    def feed_start_backward(self, i, dx, dy, cache, reader):
+        """The mirror of `tokenwise_forward` up to feed_in: dx (..., C), dy (..., F) -> (dx, dmixed), both (..., C)."""
+        attention, in_cache, *_ = cache
+        out_cache, keep_attention, attention_norm_cache = attention
+
+        # 2. y = feed_in(x)
         dx = dx + layers.linear_backward(dy, in_cache, f"layer{i}.feed_in", reader)  # (..., C)
 
         # 1. x = norm(dropout(attention_out(mixed)) + x)

@@ -1,18 +1,16 @@
 """Exact gradient norms: of each sequence's loss, and of each masked token's loss alone.
 
-Axis letters: B sentences, T tokens, K places for masked positions in a row, N masked tokens of one sentence, R replicas of
-the backward pass, C channels, H heads, D channels of a head.
+Axis letters: B sentences, T tokens, K places for masked positions in a row, N masked tokens of one sentence.
 """
 
 import numpy
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.model.attention import attention_row_backward
-from minimapnet.model.bert import scatter
 from minimapnet.model.gradients import loss_weights
 from minimapnet.model.masked_batch import masked_batch
-from minimapnet.model.norm_reader import NormReader, squares
+from minimapnet.model.norm_reader import NormReader
+from minimapnet.model.replicas import replicas_backward
 
 MEMORY_BUDGET = 32 * 2**20  # bytes that the replicas may fill
 
@@ -136,7 +134,7 @@ def _part_squares(model, part, replicas):
             some = slice(start, min(start + replicas, tokens.stop))
             dense = NormReader(None, model.config.tie_word_embeddings, factors=factors)
             dense.decoding = reader.decoding and tuple(array[some] for array in reader.decoding)
-            _replicas_backward(model, dx[some], dmixed[some], rows[some], one, dense)
+            replicas_backward(model, dx[some], dmixed[some], rows[some], one, dense)
             found.append(dense.squares)
     squares = {name: backend.xp.concatenate([one[name] for one in found]) for name in found[0]}
     return reader.squares | squares
@@ -148,42 +146,3 @@ def _of_sentence(cache, b, parameters):
         return type(cache)(_of_sentence(part, b, parameters) for part in cache)
     is_parameter = id(cache) in parameters or not hasattr(cache, "shape")
     return cache if is_parameter else cache[b : b + 1]
-
-
-def _replicas_backward(model, dx, dmixed, rows, cache, reader):
-    """Go back from the last layer's attention to the embeddings with R replicas of one sentence: dx, dmixed (R, C)."""
-    below, mixing_cache = cache
-    (x, _), _ = mixing_cache
-    R, T, C = len(rows), *x.shape[1:]
-    places = rows % T  # (R,), in the sentence
-    spread = scatter(dx, backend.xp.arange(R) * T + places, (R, T, C))  # (R, T, C)
-    spread += _mixing_row_backward(model.config.num_hidden_layers - 1, dmixed, mixing_cache, places, reader)  # (R, T, C)
-    model.encoder_backward(spread, below, reader)
-
-
-def _mixing_row_backward(i, dmixed, cache, places, reader):
-    """What `Bert.mixing_backward` does, where of each replica one row of dmixed is not zero: dmixed (R, C) -> dx (R, T, C).
-
-    The queries' gradient is one row, and the keys' and values' are one outer product a head (see `attention_row_backward`).
-    So dx = dqkv @ W^T is, for each head, an outer product too: its second factor goes through W, and all T rows need not.
-    The squared norms are products of the squared norms of the factors.
-    """
-    xp = backend.xp
-    (x, weight), attention_cache = cache
-    dq, over_tokens, over_channels = attention_row_backward(dmixed, attention_cache, places)
-    R, H, D = dq.shape
-    T, C = x.shape[1:]
-    with_one = xp.concatenate([x[0], xp.ones((T, 1), x.dtype)], axis=1)  # (T, C + 1): the bias is the weight of a 1
-
-    # |x^T dq| where dq is one row: rank one; |x^T dk| and |x^T dv|: each head |x^T over_tokens| |over_channels|
-    asking = squares(with_one[places]) * squares(dq)  # (R,)
-    summed = over_tokens.reshape(R * 2 * H, T) @ with_one  # (R*2H, C + 1)
-    answering = squares(summed) * squares(over_channels.reshape(R * 2 * H, D))  # (R*2H,)
-    reader.add(f"layer{i}.qkv", asking + answering.reshape(R, 2 * H).sum(axis=1))
-
-    # dx = dqkv @ W^T: the keys' and values' part head by head, then the queries' row
-    heads = weight[:, C:].reshape(C, 2 * H, D).transpose(1, 2, 0)  # (2H, D, C)
-    through = xp.matmul(over_channels.swapaxes(0, 1), heads)  # (2H, R, C)
-    dx = xp.matmul(over_tokens.swapaxes(1, 2), through.swapaxes(0, 1))  # (R, T, C)
-    dx.reshape(R * T, C)[xp.arange(R) * T + places] += dq.reshape(R, C) @ weight[:, :C].T
-    return dx
