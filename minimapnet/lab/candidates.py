@@ -1,0 +1,75 @@
+"""The proposals that `minimapnet compare` holds against each other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from minimapnet.lab.presets import BranchSettings, ScratchSettings
+from minimapnet.masking.mapnet import MapNet, MapNetConfig
+from minimapnet.masking.mapnet_proposals import MapNetPool, MapNetPosition, MapNetSingle
+from minimapnet.masking.proposals import (
+    FullyExploredProposal,
+    PoolProposal,
+    Proposal,
+    SingleProposal,
+    UniformProposal,
+)
+from minimapnet.masking.scores import each_alone, exact_norm, norm_from_tokens
+
+DISJOINT = 5  # masks of a sentence that fully explored draws together
+POOL = 16  # candidates of MAPNet's pool, which cost it no pass through the model
+EXACT_POOL = 4  # candidates of the optimal pool, each of which costs a pass
+UNIFORM_SHARE = 0.1  # of the masks of single proposals
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A proposal under test: `make(model, seed)` makes it, `masked` is what it masks of a sentence, a number or a share.
+
+    It is given `rows` rows of text a step, and makes `rows * masks` rows of them, as many as every other of its experiment.
+    """
+
+    name: str
+    family: str
+    masked: int | float
+    make: Callable[[object, int], Proposal]
+    masks: int = 1  # of a sentence
+    unbiased: bool = True  # for the uniform objective
+
+
+def mapnet(model, seed: int) -> MapNet:
+    """Make the MAPNet that goes with a model."""
+    return MapNet(MapNetConfig.for_model(model.config), seed)
+
+
+def scratch(settings: ScratchSettings) -> list[Candidate]:
+    """Give the proposals of the experiment from scratch, the baseline first."""
+    k = settings.masked
+    return [
+        Candidate("uniform", "uniform", k, lambda model, seed: UniformProposal(k)),
+        Candidate("fully explored", "structured", k, lambda model, seed: FullyExploredProposal(k, DISJOINT), DISJOINT),
+        Candidate("MAPNet pool", "MAPNet", k, lambda model, seed: MapNetPool(k, mapnet(model, seed), POOL)),
+        Candidate("optimal pool", "optimal", k, lambda model, seed: PoolProposal(k, exact_norm, EXACT_POOL)),
+        Candidate(
+            "MAPNet positions", "MAPNet", k, lambda model, seed: MapNetPosition(k, mapnet(model, seed)), unbiased=False
+        ),
+    ]
+
+
+def branches(settings: BranchSettings) -> list[Candidate]:
+    """Give the proposals of the branches: uniform masks of several sizes, then the others."""
+    exact = each_alone(norm_from_tokens)
+    uniform = [
+        Candidate(f"uniform, {k} masked", "uniform", k, lambda model, seed, k=k: UniformProposal(k)) for k in settings.masked
+    ]
+    k, learning = settings.pool_masked, {"uniform": UNIFORM_SHARE, "learning_rate": settings.mapnet_learning_rate}
+    return [
+        *uniform,
+        Candidate("MAPNet single", "MAPNet", 1, lambda model, seed: MapNetSingle(mapnet(model, seed), **learning)),
+        Candidate("MAPNet pool", "MAPNet", k, lambda model, seed: MapNetPool(k, mapnet(model, seed), POOL, **learning)),
+        Candidate("optimal single", "optimal", 1, lambda model, seed: SingleProposal(exact, UNIFORM_SHARE)),
+    ]
+
+
+def watching(settings: BranchSettings, model, seed: int) -> Proposal:
+    """Make uniform masks from which a MAPNet learns: a pool of one candidate, whose weight is 1."""
+    return MapNetPool(settings.warm_masked, mapnet(model, seed), candidates=1)

@@ -1,0 +1,161 @@
+"""The two experiments of `minimapnet compare`, one run at a time.
+
+*From scratch*: the same model from the same start on the same sentences, with several proposals. *Branches*: one shared warm
+start with uniform masks, along which a MAPNet learns and is measured, and from which every proposal goes on at a constant
+learning rate with few rows a step.
+"""
+
+from pathlib import Path
+
+import numpy
+
+from minimapnet.errors import InputError
+from minimapnet.lab import candidates
+from minimapnet.lab.presets import CompareSettings
+from minimapnet.lab.runs import Run
+from minimapnet.lab.stages import Stages
+from minimapnet.model.bert import Bert
+from minimapnet.text import grammar
+from minimapnet.text.load import Text, load_text
+from minimapnet.training import checkpoint
+from minimapnet.training.evaluation import Evaluation
+from minimapnet.training.settings import TrainSettings
+from minimapnet.training.trainer import Trainer
+
+EVALUATION_SEED = 0  # of the validation masks, whatever the runs' seeds are
+ENTROPY_ROWS = 200
+WARM = "warm"
+
+
+def read_text(source: str, cache: Path, settings: CompareSettings) -> Text:
+    """Read the text as one sentence a row. Raises InputError where it is too short for the experiments."""
+    text = load_text(source, cache, pieces=settings.text.pieces, row_tokens=settings.text.row_tokens, packed=False)
+    needed = {
+        "train on": (text.train, 10 * settings.scratch.rows),
+        "validate on": (text.validation, settings.scratch.rows),
+        "test on": (text.test, settings.stages.quality_sentences),
+    }
+    for what, (rows, least) in needed.items():
+        if len(rows) < least:
+            raise InputError(f"{text.name} is too short: it gives {len(rows)} rows to {what}, and {least} are needed")
+    return text
+
+
+def new_model(settings: CompareSettings, text: Text, seed: int) -> Bert:
+    """Make the model of a run: the same for every proposal."""
+    ids = text.pad_token_id, text.mask_token_id
+    return Bert(settings.model.config(text.vocab_size, settings.text.row_tokens, *ids), seed)
+
+
+def true_entropy(text: Text) -> float | None:
+    """Give the least loss that a model can reach on single masks of the grammar's validation rows; None for other texts."""
+    if text.name != "grammar":
+        return None
+    language, batch = grammar.read(), text.validation.batch(numpy.arange(min(len(text.validation), ENTROPY_ROWS)))
+    pairs = zip(batch.ids, batch.maskable, strict=True)
+    words = [[text.tokenizer.id_to_token(int(token)) for token in ids[maskable]] for ids, maskable in pairs]
+    return float(numpy.mean([language.token_entropies(sentence).mean() for sentence in words]))
+
+
+def from_scratch(run: Run, settings: CompareSettings, text: Text, folder: Path, on_step) -> dict:
+    """Train a new model with one proposal."""
+    model = new_model(settings, text, run.seed)
+    candidate = _named(candidates.scratch(settings.scratch), run.proposal)
+    return _curve(scratch_trainer(candidate, model, settings, text, run.seed, on_step).run())
+
+
+def scratch_trainer(candidate, model, settings: CompareSettings, text: Text, seed: int, on_step=None) -> Trainer:
+    """Make the trainer of a run from scratch."""
+    chosen = settings.scratch
+    training = TrainSettings(
+        steps=chosen.steps,
+        rows=chosen.rows // candidate.masks,
+        peak_learning_rate=chosen.learning_rate,
+        evaluate_every=max(1, chosen.steps // chosen.evaluations),
+        checkpoint_every=0,
+        seed=seed,
+    )
+    proposal = candidate.make(model, seed)
+    evaluation = Evaluation(text.validation, chosen.masked, EVALUATION_SEED, settings.text.validation_rows)
+    return Trainer(model, text, proposal, training, evaluation=evaluation, bar=_NoBar(), on_step=on_step)
+
+
+def warm_start(run: Run, settings: CompareSettings, text: Text, folder: Path, on_step) -> dict:
+    """Train the model from which the branches go on, and measure at several stages of it."""
+    chosen, model = settings.branches, new_model(settings, text, run.seed)
+    proposal = candidates.watching(chosen, model, run.seed)
+    training = TrainSettings(
+        steps=chosen.warm_steps,
+        rows=chosen.warm_rows,
+        peak_learning_rate=chosen.warm_learning_rate,
+        schedule="constant",
+        evaluate_every=max(1, chosen.warm_steps // chosen.evaluations),
+        checkpoint_every=0,
+        seed=run.seed,
+    )
+    stages = Stages(settings, text, run.seed)
+    evaluation = Evaluation(text.validation, 1, EVALUATION_SEED, settings.text.validation_rows)
+
+    def after_step(trainer):
+        on_step()
+        stages.measure_if_due(trainer.step, trainer.model, proposal.mapnet, evaluation)
+
+    trainer = Trainer(
+        model, text, proposal, training, folder / WARM, evaluation=evaluation, bar=_NoBar(), on_step=after_step
+    )
+    stages.measure_if_due(0, model, proposal.mapnet, evaluation)
+    return _curve(trainer.run()) | stages.found(text, model, proposal.mapnet)
+
+
+def warm_model(settings: CompareSettings, text: Text, folder: Path) -> Bert:
+    """Read the model at the end of the warm start."""
+    model = new_model(settings, text, 0)
+    checkpoint.newest(folder / WARM).load_model(model)
+    return model
+
+
+def branch(run: Run, settings: CompareSettings, text: Text, folder: Path, on_step) -> dict:
+    """Go on from the warm start with one proposal."""
+    candidate = _named(candidates.branches(settings.branches), run.proposal)
+    return _curve(branch_trainer(candidate, settings, text, folder, run.seed, on_step).run())
+
+
+def branch_trainer(candidate, settings: CompareSettings, text: Text, folder: Path, seed: int, on_step=None) -> Trainer:
+    """Make the trainer of a branch: its model and its MAPNet are those of the warm start, its optimizers are new."""
+    chosen, model = settings.branches, warm_model(settings, text, folder)
+    proposal = candidate.make(model, seed)
+    if proposal.wants_norms:
+        proposal.load_state(checkpoint.newest(folder / WARM).states()["proposal"])
+    training = TrainSettings(
+        steps=chosen.steps,
+        rows=chosen.rows // candidate.masks,
+        peak_learning_rate=chosen.learning_rate,
+        schedule="constant",
+        evaluate_every=max(1, chosen.steps // chosen.evaluations),
+        checkpoint_every=0,
+        seed=seed,
+    )
+    evaluation = Evaluation(text.validation, 1, EVALUATION_SEED, settings.text.validation_rows)
+    return Trainer(model, text, proposal, training, evaluation=evaluation, bar=_NoBar(), on_step=on_step)
+
+
+def _curve(records: list[dict]) -> dict:
+    """Give the curve of a run's log, and the means of what its proposal said of its weights."""
+    curve = [[record["step"], record["validation_loss"]] for record in records if "validation_loss" in record]
+    names = ("effective_sample_size", "largest_weight", "tau")
+    said = {name: [record[name] for record in records if name in record] for name in names}
+    return {"curve": curve, "diagnostics": {name: float(numpy.mean(values)) for name, values in said.items() if values}}
+
+
+def _named(found: list[candidates.Candidate], name: str) -> candidates.Candidate:
+    return next(candidate for candidate in found if candidate.name == name)
+
+
+class _NoBar:
+    """Stands where a progress bar would: the process that started this one shows it."""
+
+    def update(self) -> None:
+        """Do nothing."""
+
+    def set_postfix_str(self, text: str, refresh: bool = False) -> None:
+        """Do nothing."""

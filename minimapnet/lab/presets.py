@@ -1,0 +1,125 @@
+"""What `minimapnet compare` is made of: the numbers of its experiments, and the presets."""
+
+from dataclasses import asdict, dataclass, field, fields
+
+from minimapnet.model.config import BertConfig
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """How the text becomes rows: one sentence a row, of at most `row_tokens` tokens, [CLS] and [SEP] counted."""
+
+    pieces: int = 2048
+    row_tokens: int = 32
+    validation_rows: int = 512
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The model that all runs train."""
+
+    hidden_size: int = 128
+    layers: int = 1
+    heads: int = 4
+
+    def config(self, vocab_size: int, row_tokens: int, pad_token_id: int, mask_token_id: int) -> BertConfig:
+        """Give the model's config for a text."""
+        return BertConfig(
+            vocab_size=vocab_size,
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            intermediate_size=4 * self.hidden_size,
+            max_position_embeddings=row_tokens,
+            pad_token_id=pad_token_id,
+            mask_token_id=mask_token_id,
+        )
+
+
+@dataclass(frozen=True)
+class ScratchSettings:
+    """From scratch: every proposal trains the same model from the same start, with a learning rate that goes down."""
+
+    seeds: int = 3
+    steps: int = 1200
+    rows: int = 30  # that go through the model in a step, over all its sentences
+    masked: float = 0.15  # of the maskable tokens
+    learning_rate: float = 2e-3
+    evaluations: int = 12
+
+
+@dataclass(frozen=True)
+class BranchSettings:
+    """Branches: one warm start with uniform masks, then every proposal goes on from there; constant learning rates.
+
+    A branch has fewer rows a step and a lower learning rate than the warm start, so that all go on learning, and noise alone
+    sets how far they come.
+    """
+
+    seeds: int = 3
+    warm_steps: int = 2000
+    warm_rows: int = 16
+    warm_masked: int = 2
+    warm_learning_rate: float = 1e-3
+    steps: int = 1000
+    rows: int = 4  # few, so that noise sets the floor
+    masked: tuple[int, ...] = (1, 2, 4)  # of the uniform proposals
+    pool_masked: int = 2
+    learning_rate: float = 3e-4
+    mapnet_learning_rate: float = 2e-4
+    evaluations: int = 20
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """What is measured along the warm start, on rows of the test part."""
+
+    count: int = 5  # stages
+    sentences: int = 24
+    masks: int = 8  # of each sentence
+    quality_sentences: int = 64  # whose every token's exact norm MAPNet is held against
+    shown: int = 6  # sentences with their tokens shaded
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """A whole comparison; the defaults are the preset `default`."""
+
+    text: TextSettings = field(default_factory=TextSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    scratch: ScratchSettings = field(default_factory=ScratchSettings)
+    branches: BranchSettings = field(default_factory=BranchSettings)
+    stages: StageSettings = field(default_factory=StageSettings)
+    timed_steps: int = 30  # of each proposal, in turns
+
+
+PRESETS = {
+    "default": CompareSettings(),
+    "full": CompareSettings(
+        text=TextSettings(validation_rows=1024),
+        scratch=ScratchSettings(seeds=5, steps=4000, evaluations=20),
+        branches=BranchSettings(seeds=8, warm_steps=6000, steps=2000, masked=(1, 2, 4, 8), evaluations=40),
+        stages=StageSettings(count=7, sentences=40, masks=12, quality_sentences=128),
+        timed_steps=100,
+    ),
+    "smoke": CompareSettings(
+        text=TextSettings(validation_rows=64),
+        model=ModelSettings(hidden_size=32),
+        scratch=ScratchSettings(seeds=2, steps=12, evaluations=3),
+        branches=BranchSettings(seeds=2, warm_steps=12, steps=8, masked=(1, 2), evaluations=4),
+        stages=StageSettings(count=2, sentences=4, masks=2, quality_sentences=6, shown=2),
+        timed_steps=3,
+    ),
+}
+
+
+def as_json(settings: CompareSettings) -> dict:
+    """Give settings as JSON can hold them."""
+    return asdict(settings)
+
+
+def from_json(table: dict) -> CompareSettings:
+    """Give the settings that `as_json` made the table of."""
+    kinds = {one.name: one.default_factory for one in fields(CompareSettings) if one.name != "timed_steps"}
+    parts = {name: kind(**table[name]) for name, kind in kinds.items()}
+    return CompareSettings(**parts, timed_steps=table["timed_steps"])

@@ -1,0 +1,52 @@
+"""What a training step costs with each proposal: in one process, in turns, so that a busy machine slows all alike."""
+
+import platform
+import time
+from pathlib import Path
+
+import numpy
+
+from minimapnet.kernels import pool
+from minimapnet.lab import candidates, experiments
+from minimapnet.lab.presets import CompareSettings
+from minimapnet.lab.runs import Run
+from minimapnet.text.load import Text
+
+WARM_UP = 2  # steps that are not counted
+
+
+def measure(run: Run, settings: CompareSettings, text: Text, folder: Path, on_step) -> dict:
+    """Time steps of every proposal of both experiments; -> {"machine", "threads", "steps": {experiment: {name: times}}}.
+
+    Times are medians and quartiles in ms, and `ratio`, the median of the ratios to the first proposal's step of the same
+    turn. Models are those of the end of the warm start.
+    """
+    scratch = {
+        one.name: experiments.scratch_trainer(one, experiments.warm_model(settings, text, folder), settings, text, run.seed)
+        for one in candidates.scratch(settings.scratch)
+    }
+    branches = {
+        one.name: experiments.branch_trainer(one, settings, text, folder, run.seed)
+        for one in candidates.branches(settings.branches)
+    }
+    steps = {"scratch": _in_turns(scratch, settings.timed_steps, on_step)}
+    steps["branches"] = _in_turns(branches, settings.timed_steps, on_step)
+    return {"machine": f"{platform.machine()}, {platform.system()}", "threads": pool.threads(), "steps": steps}
+
+
+def _in_turns(trainers: dict, count: int, on_step) -> dict:
+    taken = {name: [] for name in trainers}
+    for turn in range(WARM_UP + count):
+        for name, trainer in trainers.items():
+            started = time.perf_counter()
+            trainer.make_step()
+            if turn >= WARM_UP:
+                taken[name].append(1000 * (time.perf_counter() - started))
+            on_step()
+    first = numpy.array(next(iter(taken.values())))
+    return {name: _summary(numpy.array(times), first) for name, times in taken.items()}
+
+
+def _summary(times: numpy.ndarray, first: numpy.ndarray) -> dict:
+    low, middle, high = numpy.quantile(times, (0.25, 0.5, 0.75))
+    return {"ms": float(middle), "quartiles": [float(low), float(high)], "ratio": float(numpy.median(times / first))}
