@@ -37,7 +37,7 @@ MAKE = {
     "SpanMasks": lambda weights, k: SpanMasks(len(weights), k),
 }
 WITHOUT_LOG_PROB = ("SystematicMasks", "WholeWordMasks", "SpanMasks")
-SENTENCES, MASKS = 4, (2, 16, 32)  # of the decomposition
+SAMPLES = [(4, 2), (24, 2), (4, 16), (4, 32)]  # of the decomposition: sentences and masks of each
 GROWTH = [(64, 19), (128, 19), (256, 19), (512, 19), (512, 38), (512, 77)]
 
 
@@ -93,10 +93,10 @@ class Tables:
 class Passes:
     """The gradients that a decomposition needs, and nothing else: for each sentence one batch of R masks."""
 
-    def __init__(self, masks: int):
+    def __init__(self, sentences: int, masks: int):
         self.model, self.masks, rng = small_model(), masks, backend.generator(0, "benchmark")
-        self.ids = rng.integers(2, self.model.config.vocab_size, (SENTENCES, N))
-        self.drawn = UniformMasks(N, K).sample(rng, SENTENCES * masks).reshape(SENTENCES, masks, K)
+        self.ids = rng.integers(2, self.model.config.vocab_size, (sentences, N))
+        self.drawn = UniformMasks(N, K).sample(rng, sentences * masks).reshape(sentences, masks, K)
 
     def step(self) -> float:
         for row, positions in zip(self.ids, self.drawn, strict=True):
@@ -114,7 +114,7 @@ class PassesWithNorms(Passes):
 
 
 class Decomposition(Passes):
-    """Data variance, mask variance, headroom, all by group, with their standard errors."""
+    """Data variance, mask variance, headroom, all by group, with their standard errors and intervals."""
 
     def step(self) -> float:
         return decompose_variance(self.model, self.ids, K, self.masks).mask.value
@@ -160,13 +160,18 @@ def growth(rounds: int) -> str:
 def decomposition(rounds: int) -> str:
     """Write what the decomposition costs beside its gradient passes, by the number of masks of each sentence."""
     kinds = {"plain": Passes, "norms": PassesWithNorms, "whole": Decomposition}
-    taken = measured({f"{name} {masks}": (kind, masks) for masks in MASKS for name, kind in kinds.items()}, rounds)
+    contenders = {
+        f"{name} {sentences} {masks}": (kind, sentences, masks)
+        for sentences, masks in SAMPLES
+        for name, kind in kinds.items()
+    }
+    taken = measured(contenders, rounds)
     rows = []
-    for masks in MASKS:
-        plain, norms, whole = (taken[f"{name} {masks}"] for name in kinds)
+    for sentences, masks in SAMPLES:
+        plain, norms, whole = (taken[f"{name} {sentences} {masks}"] for name in kinds)
         ratios = [statistics.median(a / b for a, b in zip(whole, before, strict=True)) for before in (plain, norms)]
         times = [timing.spread(times) for times in (plain, norms, whole)]
-        rows.append([str(SENTENCES), str(masks), *times, *(f"{ratio:.3f}" for ratio in ratios)])
+        rows.append([str(sentences), str(masks), *times, *(f"{ratio:.3f}" for ratio in ratios)])
     header = [
         "sentences",
         "masks of each",
