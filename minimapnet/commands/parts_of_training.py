@@ -28,7 +28,7 @@ def trainer(options, folder: Path | None) -> Trainer:
     k = proposals.masked(options.proposal, options.mask)
     text = _text(options, start)
     _check_masks(text, k)
-    model = _fitted(model, text, start) if model else _new_model(options, text)
+    model = _with_special_tokens(model, text) if model else _new_model(options, text)
     proposal = proposals.make(options.proposal, model, k, options.masks, options.seed)
     return Trainer(model, text, proposal, _settings(options), folder, Evaluation(text.validation, k))
 
@@ -54,18 +54,11 @@ def _read_model(options, start: Path) -> Bert:
     return model
 
 
-def _fitted(model: Bert, text: Text, start: Path) -> Bert:
-    """Let the model know [MASK] and [PAD]. Raises InputError where it knows another [MASK] than the text's tokenizer."""
-    theirs = model.config.mask_token_id
-    if theirs not in (None, text.mask_token_id):
-        raise InputError(
-            f"[MASK] is {text.mask_token_id} to the tokenizer, and {theirs} to the model in {start}: give the model's own "
-            "tokenizer with --tokenizer"
-        )
-    if text.vocab_size > model.config.vocab_size:
-        raise InputError(f"the tokenizer has {text.vocab_size} pieces, the model in {start} only {model.config.vocab_size}")
+def _with_special_tokens(model: Bert, text: Text) -> Bert:
+    """Tell a model that does not know where its [MASK] and [PAD] are; that a known one is the text's, the trainer checks."""
     known = {"mask_token_id": text.mask_token_id, "pad_token_id": text.pad_token_id}
-    model.config = dataclasses.replace(model.config, **known)
+    unknown = {name: value for name, value in known.items() if getattr(model.config, name) is None}
+    model.config = dataclasses.replace(model.config, **unknown)
     return model
 
 

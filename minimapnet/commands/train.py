@@ -163,11 +163,11 @@ def _report(trainer: Trainer, records: list[dict], out: Path) -> None:
     if trainer.stopped:
         print(f"Stopped by --max-minutes {_how_to_go_on(trainer, out)}")
     judged = [record for record in records if "validation_loss" in record]
-    print(f"Trained for {trainer.step:,} steps, {trainer.seconds / 60:.1f} minutes, on {trainer.text.name}.")
+    print(f"Trained on {trainer.text.name} for {trainer.step:,} steps in {trainer.seconds:,.1f} seconds.")
     for name, record in (("at first", judged[0]), ("at last", judged[-1])):
         print(f"Validation loss {name}: {record['validation_loss']:.3f} nats per masked token (step {record['step']:,})")
     print(f"The model is in {checkpoint.model_folder(out)}, and the log in {out / 'log.jsonl'}. Let it guess:")
-    print(f'  minimapnet fill-mask {shlex.quote(str(out))} "a text with one [MASK] or more"')
+    print(f'  minimapnet fill-mask {shlex.quote(str(out))} "the [MASK] is"')
 
 
 def _how_to_go_on(trainer: Trainer, out: Path) -> str:
