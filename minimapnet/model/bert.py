@@ -248,7 +248,7 @@ class Bert:
         return self.feed_start_backward(i, dx, dy, cache, reader)
 
     def feed_end_backward(self, i, dx, cache, reader):
-        """The mirror of what follows feed_in in `tokenwise_forward`: dx (..., C) -> dx (..., C) and feed_in's dy (..., F)."""
+        """The mirror of `tokenwise_forward` after feed_in: dx (..., C) -> dx (..., C) and feed_in's dy (..., F)."""
         _, _, gelu_cache, feed_cache, keep_feed, feed_norm_cache = cache
 
         # 3. x = norm(dropout(y) + x)

@@ -68,7 +68,7 @@ class NormReader:
         elif name == "word_embedding" and self.tied:
             self.add(name, _tied_squares(ids, dy, *self.decoding))
         else:
-            table_rows, _ = _sum_by_id(ids, dy)  # (U, G, C)
+            table_rows, *_ = _sum_by_id(ids, dy)  # (U, G, C)
             self.add(name, squares(table_rows))
         if self.gradients:
             self.gradients.embedding(name, ids, dy)
@@ -152,13 +152,19 @@ def _factor(x):
 
 
 def _sum_by_id(ids, dy):
-    """Add up the rows of dy (U, T, C) whose ids (U or 1, T) are equal -> (U, T, C), and the places (U or 1, T) that got one.
+    """Add up the rows of dy (U, T, C) whose ids (U or 1, T) are equal.
 
-    The sum stands where an id occurs first; the other places get zeros.
+    -> the sums (U, G, C), their ids (U or 1, G), and (U or 1, G) which of them count. Where all units are of one sentence, G
+    is the number of different ids and all of them count. Otherwise the numbers differ and G is T: a sum stands where its id
+    occurs first, and the other places, which do not count, hold zeros.
     """
+    xp = backend.xp
     same = ids[:, :, None] == ids[:, None, :]  # (U or 1, T, T)
-    first = same.argmax(axis=2) == backend.xp.arange(ids.shape[1])  # (U or 1, T)
-    return backend.xp.matmul((same & first[:, :, None]).astype(dy.dtype), dy), first
+    first = same.argmax(axis=2) == xp.arange(ids.shape[1])  # (U or 1, T)
+    if len(ids) == 1:
+        (places,) = xp.nonzero(first[0])  # (G,)
+        same, first, ids = same[:, places], first[:, places], ids[:, places]
+    return xp.matmul((same & first[:, :, None]).astype(dy.dtype), dy), ids, first
 
 
 def _tied_squares(ids, dy, h, dlogits):
@@ -170,12 +176,10 @@ def _tied_squares(ids, dy, h, dlogits):
     decoder alone, and there the norm of a product is had from its factors.
     """
     xp = backend.xp
-    U = len(dy)
-    ids = xp.broadcast_to(ids, (U, ids.shape[1]))  # (U, T)
-    table_rows, first = _sum_by_id(ids, dy)  # (U, T, C), (U, T)
-    units = xp.arange(U)[:, None]
-    decoded = dlogits.swapaxes(1, 2)[units, ids] * first[:, :, None]  # (U, T, K)
-    table_rows += xp.matmul(decoded, h)  # (U, T, C)
+    table_rows, words, count = _sum_by_id(ids, dy)  # (U, G, C), (U or 1, G), (U or 1, G)
+    units = xp.arange(len(dy))[:, None]
+    decoded = dlogits.swapaxes(1, 2)[units, words] * count[:, :, None]  # (U, G, K)
+    table_rows += xp.matmul(decoded, h)  # (U, G, C)
     others = dlogits.copy()
-    others.swapaxes(1, 2)[units, ids] = 0
+    others.swapaxes(1, 2)[units, words] = 0
     return squares(table_rows) + _gram_squares(h, others, 0.0)

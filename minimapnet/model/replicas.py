@@ -6,10 +6,10 @@ the attention lie in one row. With u_k (T,) over the tokens and v_k (C,) over th
 
     dx = sum_k u_k v_k^T = U^T V,    M = 2H + 1 terms, U (M, T), V (M, C).
 
-A product with a weight goes to the V alone: M rows instead of T. That reaches through one more LayerNorm and linear layer, the
-end of the layer below. LayerNorm's backward is dx' = rstd * (dxhat - mean(dxhat) - c * xhat) with dxhat = dx * w and
-c = mean(dxhat * xhat). Scale the v_k by w and take their means away, and the first two terms are U^T V again; the third is a
-number for each row times xhat, which all replicas of the sentence share:
+A product with a weight goes to the V alone: M rows instead of T. That reaches through one more LayerNorm and linear layer,
+the end of the layer below. LayerNorm's backward is dx' = rstd * (dxhat - mean(dxhat) - c * xhat) with dxhat = dx * w and
+c = mean(dxhat * xhat). Scale the v_k by w and take their means away, and the first two terms are U^T V again; the third is
+a number for each row times xhat, which all replicas of the sentence share:
 
     dx' = rstd * (U^T V - c * xhat),    dx' W^T = rstd * (U^T (V W^T) - c * (xhat W^T)).
 
@@ -75,7 +75,8 @@ def _mixing_row_backward(i, dx, dmixed, cache, rows, reader):
 
 def _feed_end_backward(i, u, v, cache, reader):
     """What `Bert.feed_end_backward` does, for dx = u^T v: u (R, M, T), v (R, M, C) -> dx (R, T, C), dy (R, T, F)."""
-    _, _, slope, (feed_x, feed_weight), _, ((xhat,), (rstd,), norm_weight) = cache  # xhat (T, C), rstd (T, 1), slope (1, T, F)
+    _, _, slope, (feed_x, feed_weight), _, norm_cache = cache  # slope (1, T, F)
+    (xhat,), (rstd,), norm_weight = norm_cache  # (T, C), (T, 1), (C,)
     R, M, C = v.shape
     T, F = len(xhat), len(feed_weight)
 
