@@ -1,0 +1,102 @@
+"""What MAPNet costs beside a training step: its passes and AdamW, and the norms that it learns from.
+
+    python benchmarks/mapnet.py                     the small size of step.py, on the CPU (about 2 minutes)
+    python benchmarks/mapnet.py --sizes tiny small --rounds 30
+
+A training step is the gradient and the model's AdamW. "forward, backward, AdamW" is all of MAPNet: `draw` of MapNetPool less
+the drawing itself, and `learn`. "draw" and "learn" are these whole; "norms" is what the step takes longer where the norm of
+each sequence's gradient is read from the same backward pass. All in one process, in turns; medians, and their ratios to the
+median of the step.
+"""
+
+import argparse
+import statistics
+import time
+
+import numpy
+import step
+import timing
+
+from minimapnet import gradients, gradients_and_norms
+from minimapnet.masking.mapnet import MapNet, MapNetConfig
+from minimapnet.masking.mapnet_proposals import MapNetPool, MapNetSingle
+from minimapnet.model.optimizer import AdamW
+
+CANDIDATES, RATE = 8, 1e-3
+
+
+class Contest:
+    """The pieces of a step at one size, each a method to be timed."""
+
+    def __init__(self, size: step.Size):
+        self.model, (self.ids, self.positions) = size.model(), size.batch()
+        config = MapNetConfig.for_model(self.model.config)
+        self.mapnet, self.rng = MapNet(config), numpy.random.default_rng(1)
+        self.optimizer, self.own = AdamW(self.model), AdamW(self.mapnet)
+        self.pool = MapNetPool(size.masked_tokens, MapNet(config), CANDIDATES)
+        self.single = MapNetSingle(MapNet(config))
+        self.df = numpy.ones(self.ids.shape, config.dtype) / self.ids.size
+        self.norms = numpy.random.default_rng(2).lognormal(size=len(self.ids))
+
+    def training_step(self):
+        gradients(self.model, self.ids, self.positions, out=self.optimizer.gradient)
+        self.optimizer.update(RATE)
+
+    def training_step_with_norms(self):
+        gradients_and_norms(self.model, self.ids, self.positions, out=self.optimizer.gradient)
+        self.optimizer.update(RATE)
+
+    def mapnet_alone(self):
+        _, cache = self.mapnet.forward(self.ids)
+        self.mapnet.backward(self.df, cache, self.own.gradient)
+        self.own.update(RATE)
+
+    def draw_single(self):
+        self.single.draw(self.model, self.ids, self.rng)
+
+    def learn_single(self):
+        self.single.learn(self.norms)
+
+    def draw_pool(self):
+        self.pool.draw(self.model, self.ids, self.rng)
+
+    def learn_pool(self):
+        self.pool.learn(self.norms)
+
+
+STEP = "training step"
+PIECES = {
+    STEP: Contest.training_step,
+    "training step with norms": Contest.training_step_with_norms,
+    "MAPNet: forward, backward, AdamW": Contest.mapnet_alone,
+    "single masks: draw": Contest.draw_single,
+    "single masks: learn": Contest.learn_single,
+    f"pool of {CANDIDATES}: draw": Contest.draw_pool,
+    f"pool of {CANDIDATES}: learn": Contest.learn_pool,
+}
+
+
+def measure(name: str, rounds: int) -> list[list[str]]:
+    """Give the table's rows for one size."""
+    contest, taken = Contest(step.SIZES[name]), {piece: [] for piece in PIECES}
+    for turn in range(-2, rounds):
+        for piece, work in PIECES.items():
+            start = time.perf_counter()
+            work(contest)
+            if turn >= 0:
+                taken[piece].append((time.perf_counter() - start) * 1e3)
+    whole = statistics.median(taken[STEP])
+    return [[name, piece, timing.spread(t), f"{statistics.median(t) / whole:.3f}"] for piece, t in taken.items()]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", choices=step.SIZES, default=["small"])
+    parser.add_argument("--rounds", type=int, default=20)
+    arguments = parser.parse_args()
+    rows = [row for name in arguments.sizes for row in measure(name, arguments.rounds)]
+    print(timing.table(["size", "what", "ms (quartiles)", "of a step"], rows))
+
+
+if __name__ == "__main__":
+    main()
