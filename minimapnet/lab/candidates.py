@@ -59,7 +59,7 @@ def branches(settings: BranchSettings) -> list[Candidate]:
     """Give the proposals of the branches: uniform masks of several sizes, then the others."""
     exact = each_alone(norm_from_tokens)
     uniform = [
-        Candidate(f"uniform, {k} masked", "uniform", k, lambda model, seed, k=k: UniformProposal(k)) for k in settings.masked
+        Candidate(f"uniform, {amount(k)} masked", "uniform", k, lambda model, seed, k=k: UniformProposal(k)) for k in settings.masked
     ]
     k, learning = settings.pool_masked, {"uniform": UNIFORM_SHARE, "learning_rate": settings.mapnet_learning_rate}
     return [
@@ -68,6 +68,11 @@ def branches(settings: BranchSettings) -> list[Candidate]:
         Candidate("MAPNet pool", "MAPNet", k, lambda model, seed: MapNetPool(k, mapnet(model, seed), POOL, **learning)),
         Candidate("optimal single", "optimal", 1, lambda model, seed: SingleProposal(exact, UNIFORM_SHARE)),
     ]
+
+
+def amount(k: int | float) -> str:
+    """Put the number of masked positions, or their share, into words."""
+    return f"{k:.0%}".replace("%", " %") if isinstance(k, float) else str(k)
 
 
 def watching(settings: BranchSettings, model, seed: int) -> Proposal:

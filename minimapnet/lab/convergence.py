@@ -62,7 +62,7 @@ def steps_ratio(curve, baseline) -> tuple[float, float]:
     its steps, so that two curves that differ by chance alone have a ratio around 1. Both curves have the same steps, from 0.
     """
     whole = float(baseline[-1][0])
-    least = whole / (100 * len(baseline))  # a curve that begins below the level has needed no step: its logarithm is finite
+    least = float(baseline[1][0])  # a curve that begins below the level is counted as there at the first evaluation
     own = max(first_reached(baseline, final_loss(baseline)), least)
     reached = first_reached(curve, final_loss(baseline))
     if reached is not None:

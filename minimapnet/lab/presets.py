@@ -63,7 +63,7 @@ class BranchSettings:
     warm_learning_rate: float = 1e-3
     steps: int = 1000
     rows: int = 4  # few, so that noise sets the floor
-    masked: tuple[int, ...] = (1, 2, 4)  # of the uniform proposals
+    masked: tuple[int | float, ...] = (1, 2, 4, 0.4)  # of the uniform proposals, a number or a share
     pool_masked: int = 2
     learning_rate: float = 3e-4
     mapnet_learning_rate: float = 2e-4
@@ -97,8 +97,8 @@ PRESETS = {
     "default": CompareSettings(),
     "full": CompareSettings(
         text=TextSettings(validation_rows=1024),
-        scratch=ScratchSettings(seeds=5, steps=4000, evaluations=20),
-        branches=BranchSettings(seeds=8, warm_steps=6000, steps=2000, masked=(1, 2, 4, 8), evaluations=40),
+        scratch=ScratchSettings(seeds=4, steps=3000, evaluations=20),
+        branches=BranchSettings(seeds=6, warm_steps=4000, steps=2000, evaluations=40),
         stages=StageSettings(count=7, sentences=40, masks=12, quality_sentences=128),
         timed_steps=100,
     ),

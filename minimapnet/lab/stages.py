@@ -5,11 +5,10 @@ All of it is measured on rows of the test part, which nothing was trained on and
 Axis letters: N sentences, T positions.
 """
 
-from dataclasses import asdict
-
 import numpy
 
 from minimapnet import backend
+from minimapnet.lab.candidates import UNIFORM_SHARE
 from minimapnet.lab.presets import CompareSettings
 from minimapnet.masking.mapnet import MapNet
 from minimapnet.masking.mapnet_quality import quality
@@ -45,13 +44,20 @@ class Stages:
         if step not in self.due:
             return
         norms, predicted = self._norms(model, mapnet)
-        found = quality(norms, predicted, self.judged.maskable)
+        found = quality(norms, predicted, self.judged.maskable, UNIFORM_SHARE)
         self.stages.append(
             {
                 "step": step,
                 "loss": evaluation.loss(model),
                 "masks": [self._variance(model, k) for k in (1, self.settings.scratch.masked)],
-                "mapnet": {name: float(value) for name, value in asdict(found).items()},
+                "mapnet": {
+                    "correlation": found.correlation,
+                    "correlation_within": found.correlation_within,
+                    "slope": found.slope,
+                    "intercept": found.intercept,
+                    "kl": found.divergence,
+                    "headroom_won": found.won,
+                },
             }
         )
 
@@ -60,6 +66,7 @@ class Stages:
         norms, predicted = self._norms(model, mapnet)
         maskable = self.judged.maskable
         exact, guessed = numpy.log(norms[maskable])[:POINTS], predicted[maskable][:POINTS]
+        guessed = guessed + (exact - guessed).mean()  # f is known up to a constant
         return {
             "stages": self.stages,
             "decomposition": decomposition_check(model, self.judged),
