@@ -1,85 +1,63 @@
-"""The command line, run as a user runs it: what it writes, what it says to bad input, and how it stops."""
+"""The command line as a whole: its help, its exit codes, and what happens where it cannot read or print."""
 
-import json
-import math
+import argparse
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
-import time
-import xml.etree.ElementTree
-from pathlib import Path
 
 import pytest
-from test_text import made_up
+from command_cases import ROOT, assert_refused, called, command, environment
 
-from minimapnet.cli import main
-
-ROOT = Path(__file__).parents[1]
-FILES = ["losses.csv", "losses.png", "losses.svg", "results.json"]
-QUICK = ("--preset", "smoke", "--steps", "3")
+from minimapnet import cli
+from minimapnet.commands import info
 
 
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    file = tmp_path_factory.mktemp("text") / "text.txt"
-    file.write_text("\n\n".join(made_up(1500)), encoding="utf-8")
-    return file
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """Give the parser of a command with all its options."""
+    found = []
+
+    class Seen(cli.Parser):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            found.append(self)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(cli, "Parser", Seen)
+        cli._options([name, "-h"])
+    return next(one for one in found if one.prog == f"minimapnet {name}")
 
 
-def command(*arguments, **options) -> subprocess.CompletedProcess:
-    """Run `python -m minimapnet`, the package being the one under test."""
-    line = [sys.executable, "-m", "minimapnet", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, env=environment(), **options)
+def test_help_names_every_command(capsys):
+    result = called(capsys, "-h")
+    assert result.returncode == 0
+    for name, summary in cli.COMMANDS.items():
+        assert re.search(rf"^ +{name}\s+{' '.join(summary.split()[:4])}", result.stdout, re.MULTILINE)
 
 
-def environment() -> dict:
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_explains_every_option_with_its_default(name, capsys):
+    result = called(capsys, name, "-h")
+    assert (result.returncode, result.stderr) == (0, "")
+    words = " ".join(result.stdout.split())
+    options = [action for action in parser_of(name)._actions if action.option_strings and action.dest != "help"]
+    assert {"--config", "--backend"} <= {text for action in options for text in action.option_strings}
+    for action in options:
+        explained = action.help.replace("%%", "%")
+        found = re.search(r"^.{3,} \(default: (.+)\)$", explained, re.DOTALL)
+        assert found, f"{action.option_strings}: {explained}"
+        if action.default not in (None, False):
+            assert str(action.default) == found.group(1)
+        assert action.option_strings[0] in words
+        assert f"(default: {found.group(1)})".replace("- ", "-") in words.replace("- ", "-")
+    for action in parser_of(name)._actions:
+        assert action.help, action.dest
 
 
-def assert_refused(result, *parts):
-    assert result.returncode == 2, result.stderr
-    assert result.stdout == ""
-    assert result.stderr.startswith("minimapnet: error: ")
-    assert result.stderr.count("\n") == 1
-    for part in parts:
-        assert part in result.stderr
-
-
-def test_compare_writes_whole_files_that_agree_with_each_other(text, tmp_path):
-    result = command("compare", *QUICK, "--text", text, "--out", tmp_path / "out")
-    assert result.returncode == 0, result.stderr
-    assert result.stderr == ""  # no progress bar where nobody watches
-    names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert [name for name in names if not name.startswith("tokenizer-")] == FILES
-    results = json.loads((tmp_path / "out/results.json").read_text())
-    assert f"{results['unigram_entropy']:.3f}" in result.stdout
-    assert [len(p["final"]) for p in results["proposals"].values()] == [2, 2, 2]
-    lines = (tmp_path / "out/losses.csv").read_text().splitlines()
-    assert len(lines) == 1 + 3 * 2 * 2  # proposals, seeds, evaluations
-    assert (tmp_path / "out/losses.png").read_bytes().startswith(b"\x89PNG")
-    svg = xml.etree.ElementTree.parse(tmp_path / "out/losses.svg")
-    words = " ".join(svg.getroot().itertext())
-    for expected in ("training step", "nats per masked token", "unigram entropy", *results["proposals"]):
-        assert expected in words
-
-
-def test_compare_is_reproduced_by_the_same_command_and_not_by_another_seed(text, tmp_path):
-    for out, seed in (("a", 0), ("b", 0), ("c", 5)):
-        assert main(["compare", *QUICK, "--text", str(text), "--out", str(tmp_path / out), "--seed", str(seed)]) == 0
-    for name in FILES:
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
-    assert (tmp_path / "a/losses.csv").read_bytes() != (tmp_path / "c/losses.csv").read_bytes()
-
-
-def test_help_explains_every_option_with_its_default():
-    assert "compare" in command("-h").stdout
-    words = " ".join(command("compare", "-h").stdout.split())
-    for option in ("--preset", "--text", "--out", "--steps", "--seed", "--backend"):
-        assert option in words
-    assert words.count("(default: ") == 6
+@pytest.mark.parametrize("name", ["train", "compare", "variance"])
+def test_what_writes_results_has_out_and_seed(name):
+    assert {"--out", "--seed"} <= {text for action in parser_of(name)._actions for text in action.option_strings}
 
 
 @pytest.mark.parametrize(
@@ -87,102 +65,93 @@ def test_help_explains_every_option_with_its_default():
     [
         ((), "COMMAND"),
         (("nonsense",), "invalid choice: 'nonsense'"),
-        (("compare", "--nonsense"), "unrecognized arguments: --nonsense"),
-        (("compare", "--steps", "0"), "--steps: must be a whole number of at least 1"),
-        (("compare", "--steps", "many"), "--steps: must be a whole number"),
-        (("compare", "--seed", "-1"), "--seed: must be a whole number of at least 0"),
-        (("compare", "--preset", "huge"), "--preset: invalid choice"),
-        (("compare", "--backend", "torch"), "--backend: invalid choice"),
+        (("--nonsense",), "COMMAND"),
+        (("--nonsense", "info"), "--nonsense"),
+        (("info", "--nonsense"), "unrecognized arguments: --nonsense"),
+        (("info", "--backend", "torch"), "--backend: invalid choice"),
+        (("info", "--back", "numpy"), "unrecognized arguments: --back"),
+        (("info", "two\nlines"), "there is no folder two lines"),
+        (("info", "--two\nlines"), "unrecognized arguments: --two lines"),
     ],
 )
 def test_wrong_arguments(arguments, part, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    assert_refused(subprocess.CompletedProcess([], stop.value.code, *capsys.readouterr()), part)
+    assert_refused(called(capsys, *arguments), part)
 
 
 def test_wrong_arguments_of_the_module_itself():
-    assert_refused(command("compare", "--nonsense"), "unrecognized arguments")
+    assert_refused(command("info", "--nonsense"), "unrecognized arguments")
 
 
-def test_backend_that_does_not_work_here(text, tmp_path):
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_a_backend_that_does_not_work_here(name, capsys, monkeypatch, tmp_path):
     """CuPy is made impossible to import, so the answer is the same where a GPU works."""
-    block = "import sys; sys.modules['cupy'] = None; from minimapnet.cli import main; sys.exit(main())"
-    line = [sys.executable, "-c", block, "compare", "--backend", "cupy", "--text", str(text), "--out", str(tmp_path)]
-    result = subprocess.run(line, capture_output=True, text=True, env=environment())
-    assert_refused(result, "the cupy backend cannot be used")
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.chdir(tmp_path)
+    more = ("folder", "[MASK]") if name == "fill-mask" else ()
+    assert_refused(called(capsys, name, *more, "--backend", "cupy"), "the cupy backend cannot be used")
+    assert list(tmp_path.iterdir()) == []
+
+
+def raising(error):
+    def run(options):
+        raise error
+
+    return run
 
 
 @pytest.mark.parametrize(
-    ("content", "part"),
+    ("error", "code", "line"),
     [
-        (None, "there is no file"),
-        (b"", "is empty"),
-        (b"\x89PNG\r\n\x1a\n\0\0", "is not a text file"),
-        ("Größe. ".encode("latin-1") * 100, "is not UTF-8"),
-        (b"A text of one sentence.", "is too short"),
+        (KeyboardInterrupt(), 130, "minimapnet: stopped before the end"),
+        (MemoryError(), 2, "minimapnet: error: this does not fit into memory"),
+        (PermissionError(13, "Permission denied", "some/file"), 2, "minimapnet: error: some/file: Permission denied"),
+        (BrokenPipeError(), 141, ""),
     ],
 )
-def test_text_that_cannot_be_used(tmp_path, content, part):
-    file = tmp_path / "text.txt"
-    if content is not None:
-        file.write_bytes(content)
-    assert_refused(command("compare", "--text", file, "--out", tmp_path / "out"), part)
+def test_what_stops_a_command_is_a_line_and_an_exit_code(monkeypatch, capsys, error, code, line):
+    monkeypatch.setattr(info, "run", raising(error))
+    result = called(capsys, "info")
+    assert (result.returncode, result.stdout) == (code, "")
+    assert result.stderr.startswith(line)
+    assert result.stderr.count("\n") == (1 if line else 0)
 
 
-def test_a_folder_as_text(tmp_path):
-    assert_refused(command("compare", "--text", tmp_path, "--out", tmp_path / "out"), "is a folder")
+def test_an_error_of_ours_is_not_hidden(monkeypatch, capsys):
+    monkeypatch.setattr(info, "run", raising(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        called(capsys, "info")
 
 
-def test_out_inside_a_file(text):
-    assert_refused(command("compare", *QUICK, "--text", text, "--out", text / "out"), "cannot write to the folder", "--out")
+def test_a_reader_that_has_read_enough_ends_it_quietly():
+    line = [sys.executable, "-m", "minimapnet", "info"]
+    read, write = os.pipe()
+    os.close(read)  # nobody reads at all
+    result = subprocess.run(line, stdout=write, stderr=subprocess.PIPE, text=True, env=environment())
+    os.close(write)
+    assert (result.returncode, result.stderr) == (128 + signal.SIGPIPE, "")
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc, where not even root can make a folder")
-def test_out_where_nobody_may_write(text):
-    assert_refused(command("compare", *QUICK, "--text", text, "--out", "/proc/out"), "cannot write to the folder /proc/out")
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, which is always full")
+def test_output_that_cannot_be_written_is_one_line():
+    with open("/dev/full", "w") as full:
+        line = [sys.executable, "-m", "minimapnet", "info"]
+        result = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
+    assert result.returncode == 2
+    assert result.stderr == "minimapnet: error: cannot write what should be printed: No space left on device\n"
 
 
-def test_a_disk_that_fills_up_leaves_older_results_whole(text, tmp_path):
-    """A limit on the size of files makes the system refuse to write on, in the middle of a file, as a full disk does."""
-    out = tmp_path / "out"
-    assert command("compare", *QUICK, "--text", text, "--out", out).returncode == 0
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
-    limit = len(before["losses.png"]) // 2
-
-    def small_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    assert all(len(content) < limit for name, content in before.items() if not name.startswith("losses."))
-    result = command("compare", *QUICK, "--seed", 7, "--text", text, "--out", out, preexec_fn=small_files)
-    assert_refused(result, "cannot write", "losses.")
-    after = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert after.keys() == before.keys()
-    assert after["losses.png"] == before["losses.png"]
+def test_a_terminal_that_lacks_a_character_gets_its_number(monkeypatch):
+    block = "import sys; from minimapnet.commands import info; from minimapnet.cli import main; "
+    block += "info.run = lambda options: print('gr\u00f6\u00dfe'); sys.exit(main(['info']))"
+    plain = {**environment(), "PYTHONIOENCODING": "ascii"}
+    result = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, env=plain)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "gr\\xf6\\xdfe\n", "")
 
 
-def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(text, tmp_path):
-    line = [sys.executable, "-m", "minimapnet", "compare", "--text", str(text), "--out", str(tmp_path / "out")]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("out/tokenizer-*")) and time.monotonic() < deadline:
-        time.sleep(0.05)  # until training is about to begin
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert stdout == ""
-    assert stderr == "minimapnet: stopped before the end\n"
-    assert [path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith("tokenizer-")] == []
-
-
-def test_training_teaches_more_than_an_untrained_model_knows(text, tmp_path):
-    assert main(["compare", "--preset", "smoke", "--steps", "150", "--text", str(text), "--out", str(tmp_path)]) == 0
-    results = json.loads((tmp_path / "results.json").read_text())
-    for name, proposal in results["proposals"].items():
-        for curve in proposal["curves"].values():
-            (_, middle), (_, last) = curve
-            assert last < middle, name
-            assert last < math.log(results["vocabulary"]) - 0.5, name
+def test_what_draws_is_loaded_only_where_something_is_drawn():
+    block = "import sys; from minimapnet.cli import main; main(['info']); sys.exit('matplotlib' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, env=environment())
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_the_readmes_example_prints_what_stands_below_it():

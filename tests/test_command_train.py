@@ -77,14 +77,11 @@ def test_one_seed_gives_the_same_bytes_and_another_does_not(folder, capsys):
 
 
 def test_flags_arrive(folder):
-    options = (
-        ("--micro-batches", 2, "--learning-rate", 0.5, "--warm-up", 0.25, "--schedule", "constant", "--weight-decay", 0)
-        + ("--clip", 3, "--evaluate-every", 7, "--checkpoint-every", 8, "--max-minutes", 9, "--seed", 10, "--steps", 11)
-        + ("--rows", 5, "--dropout", 0.125, "--layers", 3, "--heads", 4, "--hidden-size", 24, "--row-tokens", 20)
-        + ("--pieces", 50, "--layout", "sentences", "--tokenizer", "characters", "--mask", 2, "--masks", 3)
-        + ("--proposal", "optimal-pool")
-    )
-    trainer = made(train(folder, *options))
+    options = "--micro-batches 2 --learning-rate 0.5 --warm-up 0.25 --schedule constant --weight-decay 0 --clip 3 --seed 10"
+    options += " --evaluate-every 7 --checkpoint-every 8 --max-minutes 9 --steps 11 --rows 5 --dropout 0.125 --layers 3"
+    options += " --heads 4 --hidden-size 24 --row-tokens 20 --pieces 50 --layout sentences --tokenizer characters --mask 2"
+    options += " --masks 3 --proposal optimal-pool"
+    trainer = made(train(folder, *options.split()))
     settings, config = trainer.settings, trainer.model.config
     assert (settings.micro_batches, settings.peak_learning_rate, settings.warmup_share) == (2, 0.5, 0.25)
     assert (settings.schedule, settings.weight_decay, settings.clip) == ("constant", 0, 3)

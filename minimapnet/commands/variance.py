@@ -3,29 +3,34 @@
 from pathlib import Path
 
 from minimapnet import backend
+from minimapnet.commands import folders
 from minimapnet.commands import options as option
-from minimapnet.commands.folders import check_writable
 from minimapnet.lab import variance, variance_output
-from minimapnet.text import corpus
+from minimapnet.text import sources
 
 DESCRIPTION = (
-    "Train a small BERT briefly, or read one, and take the variance of its gradient apart for masks of 1, "
-    "2, 5 and 15 % of the tokens; then hold proposals against uniform masks. Prints tables and writes variance.json, "
-    "variance.png and variance.svg into a folder."
+    "Train a small BERT briefly, or read one, and take the variance of its gradient apart for masks of 1, 2, 5 and 15 of "
+    "about 100 tokens; then hold proposals against uniform masks. Prints tables and writes variance.json, variance.png and "
+    "variance.svg into a folder."
 )
 
 
 def add(command) -> None:
     """Add the command's options."""
     sizes = ", ".join(
-        f"{name} has {p.sentences} rows of {p.masks} masks after {p.training.steps} training steps"
+        f"{name} has {p.sentences} rows of {p.masks} masks after {p.training.short_steps + p.training.steps} training steps"
         for name, p in variance.PRESETS.items()
     )
     option.add_config(command)
     option.add(command, "--preset", sizes, "default", choices=list(variance.PRESETS))
-    shown = "Python's own documentation"
-    option.add(command, "--text", "a UTF-8 text file", type=Path, metavar="PATH", shown=shown)
-    what = "a BERT in Hugging Face's format, with its tokenizer.json, to look at"
+    what = f"the text: {', '.join(sources.NAMES)}; or a UTF-8 file, a folder of them, or a .gz"
+    option.add(command, "--text", what, "python-docs", metavar="TEXT")
+    what = "where the text's tokens are kept, to be read faster the next time"
+    option.add(command, "--cache", what, Path("runs/cache"), type=Path, metavar="FOLDER")
+    what = (
+        "the model to look at: a run of minimapnet train, whose newest checkpoint is taken, or a BERT in Hugging Face's "
+        "format with its tokenizer"
+    )
     option.add(command, "--checkpoint", what, type=Path, metavar="FOLDER", shown="train a small one")
     option.add_out(command, "runs/variance", "for results")
     option.add_seed(command, "of the model, the rows and the masks")
@@ -35,8 +40,16 @@ def add(command) -> None:
 def run(options) -> None:
     """Take the variance apart, and print the tables."""
     backend.use(options.backend)
-    check_writable(options.out)
-    text = corpus.from_file(options.text) if options.text else corpus.python_docs()
-    found = variance.variance(text, variance.PRESETS[options.preset], options.seed, options.out, options.checkpoint)
+    folders.check_writable(options.out)
+    settings = variance.PRESETS[options.preset]
+    found = variance.variance(_subject(options, settings), settings, options.seed, options.out)
     print(variance_output.text(found))
     print(f"\nWritten to {options.out}: variance.json, variance.png, variance.svg")
+
+
+def _subject(options, settings) -> variance.Subject:
+    if options.checkpoint is None:
+        return variance.trained(options.text, options.cache, settings.training, options.seed)
+    found = folders.read_model(options.checkpoint)
+    tokenizer = folders.tokenizer_file(found.folder)
+    return variance.given(found.model, str(options.checkpoint), options.text, options.cache, tokenizer)

@@ -1,0 +1,100 @@
+"""`minimapnet info`: what computes here, and what is in a folder."""
+
+import json
+import re
+import shutil
+import sys
+
+import numpy
+import pytest
+from command_cases import assert_refused, called, text_file, train
+
+from minimapnet import Bert
+from minimapnet.cli import main
+from minimapnet.kernels import pool
+
+
+def facts(stdout) -> dict[str, str]:
+    """Give what stands behind each name."""
+    pairs = (line.split("  ", 1) for line in stdout.splitlines() if "  " in line)
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Give the folder of a small run of two evaluations."""
+    folder = tmp_path_factory.mktemp("info")
+    text_file(folder)
+    assert main(train(folder, "--steps", 20, "--evaluate-every", 10, "--layers", 3)) == 0
+    return folder / "run"
+
+
+def test_what_computes_here(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    result = called(capsys, "info")
+    found = facts(result.stdout)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert found["python"] == sys.version.split()[0]
+    assert found["numpy"] == numpy.__version__
+    assert (found["backend"], found["threads"].split()[0]) == ("numpy", str(pool.threads()))
+    assert "CuPy is not installed" in found["GPU"]
+    assert_refused(called(capsys, "info", "--backend", "cupy"), "the cupy backend cannot be used")
+
+
+def test_a_run(run, capsys):
+    result = called(capsys, "info", run)
+    assert (result.returncode, result.stderr) == (0, "")
+    found = facts(result.stdout)
+    model = Bert.from_pretrained(run / "step-00000020")
+    assert found["model"] == str(run / "step-00000020")
+    assert found["layers"].startswith("3, 16 wide, 2 heads")
+    assert f"{model.flat.size:,} parameters" in found["size"]
+    assert "WordPiece of 64 pieces, [MASK] is 4" in found["tokenizer"]
+    records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    judged = [record for record in records if "validation_loss" in record]
+    assert [record["step"] for record in judged] == [0, 10, 20]
+    for record in judged:
+        assert f"{record['validation_loss']:.3f} ({record['step']})" in found["validation loss"]
+    assert found["step"].startswith(f"20, after {records[-1]['tokens']:,} tokens")
+
+
+def test_a_checkpoint_shows_its_own_step_and_no_later_loss(run, capsys):
+    found = facts(called(capsys, "info", run / "step-00000000").stdout)
+    assert found["step"].startswith("0, after 0 tokens")
+    assert found["validation loss"].count("(") == 2  # step 0, and what the numbers in brackets are
+    assert "training loss" not in found
+
+
+def test_the_table_of_parameters_adds_up(run, capsys):
+    table = called(capsys, "info", run).stdout.split("\n\n")[1]
+    counts = [
+        int(re.search(r"  ([\d,]+)(?:  in 3 layers)?$", line).group(1).replace(",", "")) for line in table.splitlines()
+    ]
+    assert sum(counts) == Bert.from_pretrained(run / "step-00000020").flat.size
+    assert "layer<i>.qkv.weight" in table and "16 x 48" in table
+
+
+def test_a_folder_of_hugging_faces(run, tmp_path, capsys):
+    Bert.from_pretrained(run / "step-00000020").save_pretrained(tmp_path)
+    found = facts(called(capsys, "info", tmp_path).stdout)
+    assert found["tokenizer"] == "none in the folder"
+    assert not {"step", "training loss", "validation loss"} & found.keys()
+
+
+def test_a_log_that_is_gone_or_damaged_is_no_reason_to_say_nothing(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "log.jsonl").write_bytes(b"\xff\n{")
+    assert "validation loss" not in called(capsys, "info", copy).stdout
+    (copy / "log.jsonl").unlink()
+    assert called(capsys, "info", copy).returncode == 0
+
+
+def test_what_is_no_model(run, tmp_path, capsys):
+    assert_refused(called(capsys, "info", tmp_path), "cannot read", "config.json")
+    assert_refused(called(capsys, "info", tmp_path / "nowhere"), "there is no folder")
+    copy = shutil.copytree(run / "step-00000020", tmp_path / "copy")
+    (copy / "run.json").write_text('{"step": "20"}')
+    assert_refused(called(capsys, "info", copy), "run.json is not what a checkpoint has")
+    (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:-1])
+    assert_refused(called(capsys, "info", copy), "is damaged or cut short")
+    assert_refused(called(capsys, "info", copy, copy), "unrecognized arguments")
