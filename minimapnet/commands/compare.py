@@ -1,5 +1,7 @@
 """`minimapnet compare`."""
 
+from pathlib import Path
+
 from minimapnet import backend
 from minimapnet.commands import options as option
 from minimapnet.commands.folders import check_writable
@@ -7,7 +9,6 @@ from minimapnet.lab import compare, report
 from minimapnet.lab.presets import PRESETS
 from minimapnet.text import sources
 
-CACHE = "cache"  # beside the results: tokens and tokenizer, to be used again
 DESCRIPTION = (
     "Two experiments on one text. From scratch: the same model, from the same start, with several mask proposals. Branches: "
     "one warm start with uniform masks, from which every proposal goes on. Writes report.html, results.json, results.csv, "
@@ -27,6 +28,8 @@ def add(command) -> None:
     names = ", ".join(sources.NAMES)
     what = f"the text: {names}; or a UTF-8 file, a folder of them, or a .gz"
     option.add(command, "--text", what, "python-docs", metavar="TEXT")
+    kept = "where the text's tokens are kept, to be read faster the next time"
+    option.add(command, "--cache", kept, Path("runs/cache"), type=Path, metavar="FOLDER")
     option.add_out(command, "runs/compare", "for results")
     option.add(command, "--seeds", "of each experiment", type=option.whole(1), metavar="N", shown="the preset's")
     option.add_seed(command, "the first seed, which the others follow")
@@ -37,9 +40,7 @@ def run(options) -> None:
     """Compare, write the report, and print what it says in short."""
     backend.use(options.backend)
     check_writable(options.out)
-    found = compare.compare(
-        options.text, options.preset, options.seed, options.out / CACHE, options.out, options.seeds
-    )
+    found = compare.compare(options.text, options.preset, options.seed, options.cache, options.out, options.seeds)
     report.write(*found, options.out)
     print(report.text(*found))
     print(f"\nWritten to {options.out}: report.html, results.json, results.csv, times.json, figures")
