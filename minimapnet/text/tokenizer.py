@@ -5,11 +5,9 @@ All know [PAD], [UNK], [CLS], [SEP] and [MASK], and are saved in Hugging Face's 
 Source of the pieces: Schuster and Nakajima 2012, Japanese and Korean voice search; used for BERT as in Devlin et al. 2018.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import tokenizers
@@ -149,20 +147,3 @@ def _common_letters(text: list[str], limit: int) -> tuple[list[str], list[str]]:
     letters = sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[:limit])
     rare = dict.fromkeys(map(ord, set(counts) - set(letters)))
     return letters, [line.translate(rare) for line in text]
-
-
-def cached_wordpiece(folder: Path, sentences: Sequence[str], pieces: int = PIECES) -> Tokenizer:
-    """Give `train_wordpiece`'s tokenizer, read from `folder` where it was trained before on these very sentences.
-
-    Its file is named by a hash of the sentences, the number of pieces and the library's version.
-
-    Raises InputError where the folder cannot be written to.
-    """
-    key = json.dumps([tokenizers.__version__, pieces, SPECIAL, LETTERS_SHARE, list(sentences)])
-    file = Path(folder) / f"tokenizer-{hashlib.sha256(key.encode()).hexdigest()[:12]}.json"
-    with suppress(Exception):  # missing, or damaged from outside: the library has no narrower kind of error
-        return Tokenizer.from_file(str(file))
-    tokenizer = train_wordpiece(sentences, pieces)
-    with written_whole(file) as temporary:
-        temporary.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
-    return tokenizer
