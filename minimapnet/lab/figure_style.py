@@ -1,0 +1,67 @@
+"""What all figures share. Colours are Okabe and Ito's, which colour-blind readers tell apart; line styles and marks differ too."""
+
+import textwrap
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from minimapnet.files import written_whole
+
+BASELINES = (("#000000", "-", "o"), ("#777777", "--", "s"), ("#777777", ":", "D"), ("#AAAAAA", "-.", "^"))
+RIVALS = (
+    ("#009E73", "-.", "^"),
+    ("#0072B2", "-", "s"),
+    ("#D55E00", "--", "v"),
+    ("#CC79A7", ":", "X"),
+    ("#56B4E9", "--", "o"),
+    ("#E69F00", "-", "P"),
+)
+BY_MASKED = (("#0072B2", "-", "o"), ("#E69F00", "--", "s"), ("#009E73", "-.", "^"), ("#CC79A7", ":", "D"))
+TITLE, LABEL, TICK = 13, 12, 11  # points, at a width of `WIDTH` inches: legible at half the size
+WIDTH = 10.0
+CONTEXT = {
+    "svg.hashsalt": "minimapnet",
+    "svg.fonttype": "none",
+    "font.size": LABEL,
+    "axes.titlesize": LABEL,
+    "axes.labelsize": LABEL,
+    "xtick.labelsize": TICK,
+    "ytick.labelsize": TICK,
+    "legend.fontsize": TICK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
+    "axes.unicode_minus": True,
+}
+
+
+def styles(results: dict) -> dict[str, tuple[str, str, str]]:
+    """Give every proposal its (colour, line style, mark): uniform ones in black and greys, the others in colours."""
+    found, used = {}, {True: 0, False: 0}
+    for run in results["experiments"].values():
+        for proposal in run["proposals"]:
+            if proposal["name"] not in found:
+                plain = proposal["family"] == "uniform"
+                choices = BASELINES if plain else RIVALS
+                found[proposal["name"]] = choices[used[plain] % len(choices)]
+                used[plain] += 1
+    return found
+
+
+def new_figure(title: str, height: float) -> Figure:
+    """Give an empty figure under a title, which is broken into lines where it is long."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure.suptitle("\n".join(textwrap.wrap(title, 88)), fontsize=TITLE, fontweight="bold")
+    return figure
+
+
+def save(figure: Figure, file) -> None:
+    """Write a figure whole or not at all, in the format of the ending; an SVG's bytes are the same each time."""
+    metadata = {"Date": None} if file.suffix == ".svg" else None
+    with written_whole(file) as temporary, matplotlib.rc_context(CONTEXT):
+        figure.savefig(temporary, dpi=120, metadata=metadata)
+
+
+def error_bar(mean: float, interval) -> list[list[float]] | None:
+    """Give an interval as lengths to either side of the mean; None for one seed."""
+    return None if interval is None else [[mean - interval[0]], [interval[1] - mean]]
