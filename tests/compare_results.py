@@ -69,7 +69,7 @@ def outcome(seeds: int = 3, gains: dict | None = None) -> tuple[dict, dict]:
             "row_tokens": 32,
             "unigram_entropy": 6.05,
             "true_entropy": None,
-        },  # fmt: skip
+        },
         "decomposition": {"sentences": 4, "masked": 1, "whole": 1.234, "data": 0.2, "mask": 1.034, "relative_error": 3e-15},
         "stages": [stage(step, i) for i, step in enumerate((0, 500, 1000, 2500))],
         "calibration": calibration(rng),
@@ -96,7 +96,7 @@ def stage(step: int, i: int) -> dict:
                 "headroom": [head * mask, 0.1 * head * mask],
                 "mask_share": [mask / (mask + 0.2 + 0.1 * i), 0.01],
                 "headroom_share": [head, 0.1 * head + 0.002],
-            }  # fmt: skip
+            }
         )
     learned = {"correlation": 0.3 + 0.2 * i, "slope": 0.7 + 0.1 * i, "intercept": 0.3 - 0.1 * i, "kl": 0.08 / (1 + i) ** 2}
     return {"step": step, "loss": 7.2 - 1.2 * i, "masks": masks, "mapnet": learned | {"headroom_won": -0.1 + 0.32 * i}}
@@ -112,9 +112,12 @@ def sentence(rng, step: int) -> dict:
     norms = numpy.exp(rng.normal(0, 0.8, len(TOKENS))) * inside
     guess = norms * numpy.exp(rng.normal(0, 0.3, len(TOKENS)))
     return {
-        "step": step, "tokens": TOKENS, "norms": norms.tolist(), "optimal": (norms / norms.sum()).tolist(),
+        "step": step,
+        "tokens": TOKENS,
+        "norms": norms.tolist(),
+        "optimal": (norms / norms.sum()).tolist(),
         "mapnet": (guess / guess.sum()).tolist(),
-    }  # fmt: skip
+    }
 
 
 def experiment(name: str, seeds: int, gains: dict, rng) -> dict:
@@ -140,7 +143,7 @@ def experiment(name: str, seeds: int, gains: dict, rng) -> dict:
                 "diagnostics": {}
                 if "uniform" in proposal
                 else {"effective_sample_size": 0.97, "largest_weight": 1.4, "tau": 1.12},
-            }  # fmt: skip
+            }
         )
     baseline = BASELINE[name]
     found = {"masked": 0.15, "steps": steps, "rows": 30, "baseline": baseline, "proposals": proposals}

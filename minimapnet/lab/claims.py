@@ -1,7 +1,7 @@
 """The paper's claims, one by one, each with a verdict, the numbers that it stands on and the figures that show them.
 
-All is read from the two dicts that a comparison gives, `results` and `times`. Verdicts on single comparisons come with them, by
-`convergence`; `verdicts` joins them. Thresholds, where a claim needs one, stand below and are told with the verdict.
+All is read from the two dicts that a comparison gives, `results` and `times`. Verdicts on single comparisons come
+with them, by `convergence`; `verdicts` joins them. Thresholds, where a claim needs one, stand below and are told with it.
 """
 
 from collections.abc import Iterator
@@ -97,9 +97,7 @@ def biased_remark(results: dict) -> list[str]:
     names = [one["name"] for run in results["experiments"].values() for one in run["proposals"] if not one["unbiased"]]
     if not names:
         return []
-    return [
-        f"Left out of the verdict, because its gradient is biased for the uniform objective: {', '.join(sorted(set(names)))}."
-    ]
+    return [f"Left out of the verdict, because its gradient is biased: {', '.join(sorted(set(names)))}."]
 
 
 def decomposition(results: dict) -> Claim:
@@ -140,8 +138,8 @@ def headroom(results: dict) -> Claim:
         tuple(numbers),
         tuple(answer),
         f"For each number of masked tokens, at the last stage: supported if the 95 % interval of the headroom lies above "
-        f"{percent(WORTH_IT)} of the mask variance, not supported if it lies below, else undecided. Several numbers of masked "
-        "tokens that differ: supported in part.",
+        f"{percent(WORTH_IT)} of the mask variance, not supported if it lies below, else undecided. Several numbers of "
+        "masked tokens that differ: supported in part.",
         ("headroom",),
     )
 
@@ -160,7 +158,8 @@ def approach(results: dict) -> Claim:
     won = last["headroom_won"]
     verdict = verdicts.SUPPORTED if won >= NEAR else verdicts.SUPPORTED_IN_PART if won > 0 else verdicts.CONTRADICTED
     answer = [
-        f"At step {step:,} it wins {percent(won)} of the headroom of single masks (at the first stage {percent(first['headroom_won'])}).",
+        f"At step {step:,} it wins {percent(won)} of the headroom of single masks, at the first stage "
+        f"{percent(first['headroom_won'])}.",
         f"The Kullback-Leibler divergence from the optimal proposal is {last['kl']:.3g} nats (at first {first['kl']:.3g}).",
         f"Predicted and exact log-norms correlate with {last['correlation']:.2f}; the line through them has slope "
         f"{last['slope']:.2f} and intercept {last['intercept']:+.2f} (1 and 0 are right).",
@@ -189,8 +188,9 @@ def convergence(results: dict, times: dict) -> Claim:
         tuple(answer),
         "Per experiment and unbiased MAPNet proposal, once in steps and once in time: the ratio to what the baseline's run "
         "takes, as a mean over seeds with its 95 % interval. Faster if the interval lies below 1, slower if above, else no "
-        "difference found; where the ratio to the baseline's own first crossing says otherwise, no difference was found either, "
-        "for a noisy curve crosses any level early. Supported if all are faster, in part if some are and none is slower, and likewise contradicted.",
+        "difference found; where the ratio to the baseline's own first crossing says otherwise, no difference was found "
+        "either, for a noisy curve crosses any level early. Supported if all are faster, in part if some are and none is "
+        "slower, and likewise contradicted.",
         ("ratios", *(f"loss_{experiment}" for experiment in results["experiments"])),
     )
 
@@ -215,8 +215,8 @@ def final_loss(results: dict) -> Claim:
         tuple(numbers),
         tuple([*(line[0].upper() + line[1:] for line in answer), *biased_remark(results)]),
         "The final losses are compared with the baseline's seed by seed. Better if the 95 % interval of the mean difference "
-        "lies below 0, worse if above, else no difference found. Supported if all are better, in part if some are and none is "
-        "worse, and likewise contradicted.",
+        "lies below 0, worse if above, else no difference found. Supported if all are better, in part if some are and none "
+        "is worse, and likewise contradicted.",
         tuple(f"loss_{experiment}" for experiment in results["experiments"]),
     )
 
@@ -262,7 +262,7 @@ def steps_by_seed(results: dict, experiment: str, name: str) -> list[float]:
 
 
 def reached(ratios: list[float]) -> int:
-    """Count the seeds whose run reached the baseline's final loss: by the rule for steps a ratio above 1 says that it did not."""
+    """Count the seeds that reached the baseline's final loss: by the rule for steps, a ratio above 1 says that one did not."""
     return sum(ratio <= 1 for ratio in ratios)
 
 

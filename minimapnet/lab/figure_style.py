@@ -1,4 +1,4 @@
-"""What all figures share. Colours are Okabe and Ito's, which colour-blind readers tell apart; line styles and marks differ too."""
+"""What all figures share. Colours are Okabe and Ito's, for colour-blind readers; line styles and marks differ as well."""
 
 import textwrap
 

@@ -86,7 +86,8 @@ def ratios(results: dict, times: dict):
         if top is not None:
             left.annotate(
                 f"{claims.TITLES.get(experiment, experiment)}, against {run['baseline']}", (0.01, top + 0.62),
-                xycoords=("axes fraction", "data"), fontsize=11, fontstyle="italic", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+                xycoords=("axes fraction", "data"), fontsize=11, fontstyle="italic",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )  # fmt: skip
     names = [label(claims.proposals(results, experiment)[name]) for experiment, name in places]
     left.set_yticks(list(places.values()), names)
@@ -185,6 +186,7 @@ def _finals(figure, grid, run, looks):
 def _value(axes, one, place, results):
     """Write a ratio above its mark, and below it in how many seeds the baseline's loss was reached, where not in all."""
     look = {"textcoords": "offset points", "ha": "center", "fontsize": 10, "color": "#333333"}
+    look["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
     axes.annotate(f"{one.mean:.2f}", (one.mean, place), (0, 7), **look)
     by_seed = claims.steps_by_seed(results, one.experiment, one.name)
     if claims.reached(by_seed) < len(by_seed):

@@ -75,7 +75,7 @@ def headroom(results: dict):
 
 
 def mapnet(results: dict):
-    """Draw the share of the headroom that MAPNet wins, its correlation and its divergence from the optimal proposal, by stage."""
+    """Draw by stage what share of the headroom MAPNet wins, its correlation, and its divergence from the optimal proposal."""
     stages = [stage for stage in results["stages"] if stage.get("mapnet")]
     last = stages[-1]
     figure = new_figure(
@@ -119,7 +119,7 @@ def calibration(results: dict):
     correlation = numpy.corrcoef(predicted, exact)[0, 1]
     miss = numpy.sqrt(numpy.mean((predicted - exact) ** 2))
     figure = new_figure(
-        f"Predicted and exact log-norms of held-out tokens: correlation {correlation:.2f}, root mean square error {miss:.2f}",
+        f"MAPNet's log-norms of held-out tokens: correlation {correlation:.2f}, root mean square error {miss:.2f}",
         6.0,
     )
     axes = figure.add_subplot()

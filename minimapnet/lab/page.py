@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: figures within, style within, no script, for screens and for print."""
+"""The report as one HTML file that needs nothing else: figures and style within, no script, for screens and for print."""
 
 import base64
 from html import escape
@@ -12,21 +12,26 @@ body { font: 1rem/1.5 system-ui, sans-serif; color: #111; background: #fff; max-
 h1, h2, h3 { line-height: 1.25; } h2 { margin-top: 2.5rem; border-top: 1px solid #bbb; padding-top: 1rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th:first-child { text-align: left; } table.claims td, table.claims th { text-align: left; white-space: normal; vertical-align: top; }
-.verdict { font-weight: bold; border-left: .35rem solid #0072B2; padding-left: .5rem; } .rule { color: #444; font-size: .9rem; }
+th:first-child { text-align: left; }
+table.claims td, table.claims th { text-align: left; white-space: normal; vertical-align: top; }
+.verdict { font-weight: bold; border-left: .35rem solid #0072B2; padding-left: .5rem; }
+.rule { color: #444; font-size: .9rem; }
 figure { margin: 1rem 0; overflow-x: auto; } figure img { width: 100%; min-width: 38rem; height: auto; }
 .sentence { line-height: 1.2; } .token { display: inline-block; margin: 0 1px .6rem 0; vertical-align: top; }
-.token i { display: block; font-style: normal; font-size: .9rem; padding: .1rem .3rem; text-align: center; border: 1px solid #ccc; }
+.token i { display: block; font-style: normal; font-size: .9rem; padding: .1rem .3rem; text-align: center; }
+.token i { border: 1px solid #ccc; }
 .names i { border-color: transparent; text-align: left; color: #444; } .plain i { color: #666; border-style: dotted; }
 .scale { display: inline-block; margin-right: 1.5rem; }
 .scale i { font-style: normal; padding: .1rem .5rem; border: 1px solid #ccc; font-size: .9rem; }
 .sentence i, .scale i { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
-@media print { body { max-width: none; font-size: 10pt; } figure, tr, .token { break-inside: avoid; } figure img { min-width: 0; } }
+@media print {
+  body { max-width: none; font-size: 10pt; } figure, tr, .token { break-inside: avoid; } figure img { min-width: 0; }
+}
 """
 
 
 def page(results: dict, times: dict, pictures: dict[str, bytes]) -> str:
-    """Give the report; `pictures` are the SVGs of `figures.draw` by name. A figure is shown with the first claim that names it."""
+    """Give the report; `pictures` are the SVGs of `figures.draw` by name, each shown with the first claim that names it."""
     found, shown, sections = claims.claims(results, times), set(), []
     for i, claim in enumerate(found, 1):
         mine = [name for name in claim.figures if name in pictures and name not in shown]
@@ -43,12 +48,13 @@ def page(results: dict, times: dict, pictures: dict[str, bytes]) -> str:
         f"<p>{escape(_chance(results, times))}</p>",
         *sections,
         "<h2>Sentences</h2>",
-        "<p>Held-out sentences, single masks: for each token the norm of its loss's gradient, the optimal proposal, which is "
-        "proportional to it, and MAPNet's. Numbers appear where the pointer rests on a token.</p>",
+        "<p>Held-out sentences, single masks: for each token the norm of its loss's gradient, the optimal proposal, which "
+        "is proportional to it, and MAPNet's. Numbers appear where the pointer rests on a token.</p>",
         sentences.html(results["sentences"]),
         "<h2>Rules and settings</h2>",
         *(f"<p><b>{escape(key)}</b>: {escape(words)}</p>" for key, words in results["rules"].items()),
-        f"<p>Timed on {escape(str(times.get('machine', 'an unnamed machine')))}, threads: {escape(str(times.get('threads', '-')))}; "
+        f"<p>Timed on {escape(str(times.get('machine', 'an unnamed machine')))}, "
+        f"threads: {escape(str(times.get('threads', '-')))}; "
         f"backend {escape(results['backend'])}, preset {escape(str(results['preset']))}.</p>",
         tables.html(tables.of_settings(results["settings"])),
         "</body>\n</html>\n",
@@ -61,7 +67,8 @@ def summary(results: dict) -> str:
     text = results["text"]
     words = (
         f"{text['name']}: {text['train_rows']:,} rows to train on, {text['validation_rows']:,} to validate on, at most "
-        f"{text['row_tokens']} tokens each, of {text['vocabulary']:,} pieces. Unigram entropy {text['unigram_entropy']:.3f} nats"
+        f"{text['row_tokens']} tokens each, of {text['vocabulary']:,} pieces. "
+        f"Unigram entropy {text['unigram_entropy']:.3f} nats"
     )
     true = text.get("true_entropy")
     return f"{words}." if true is None else f"{words}, true entropy {true:.3f}."
@@ -71,7 +78,7 @@ def experiment_words(results: dict, experiment: str) -> str:
     """Tell in a line what an experiment's runs have in common."""
     run = results["experiments"][experiment]
     title = claims.TITLES.get(experiment, experiment)
-    words = f"{title[0].upper()}{title[1:]}: {masked_words(run['masked'])}, {run['steps']:,} steps of {run['rows']} rows"
+    words = f"{title[0].upper()}{title[1:]}: {masked_words(run.get('masked'))}, {run['steps']:,} steps of {run['rows']} rows"
     if "warm" in run:
         words += f" after a warm start of {run['warm']['steps']:,} steps"
     return f"{words}, {_seeds(results)}; baseline {run['baseline']}"
@@ -79,7 +86,8 @@ def experiment_words(results: dict, experiment: str) -> str:
 
 def _overview(found):
     rows = "\n".join(
-        f'<tr><th scope="row"><a href="#claim-{i}">{escape(one.question)}</a></th><td class="verdict">{escape(one.verdict)}</td>'
+        f'<tr><th scope="row"><a href="#claim-{i}">{escape(one.question)}</a></th>'
+        f'<td class="verdict">{escape(one.verdict)}</td>'
         f"<td>{'<br>'.join(map(escape, one.numbers)) or '-'}</td></tr>"
         for i, one in enumerate(found, 1)
     )
@@ -129,8 +137,8 @@ def _chance(results, times):
     if not count:
         return "With one seed there are no intervals, hence no verdicts on loss, steps and time."
     return (
-        f"The comparisons below hold {count} intervals of 95 %, so about {max(1, round(count / 20))} may exclude the line by "
-        "chance alone. Proposals marked (biased) have gradients that are biased for the uniform objective."
+        f"The comparisons below hold {count} intervals of 95 %, so about {max(1, round(count / 20))} may exclude the line "
+        "by chance alone. Proposals marked (biased) have gradients that are biased for the uniform objective."
     )
 
 

@@ -1,7 +1,7 @@
 """Real sentences as HTML, each token shaded by its exact norm, the optimal proposal and MAPNet's, one under the other.
 
-The shades run from white to a dark blue and differ in lightness alone, so they need no sense of colour. A sentence wraps where
-the page is narrow; a token's three shades stay together.
+The shades run from white to a dark blue and differ in lightness alone, so they need no sense of colour. A sentence wraps
+where the page is narrow; a token's three shades stay together.
 """
 
 from html import escape

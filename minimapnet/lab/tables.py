@@ -34,7 +34,7 @@ def label(proposal: dict) -> str:
 def masked_words(masked) -> str:
     """Write a number of masked tokens, or a share of them."""
     if masked is None:
-        return "as named"
+        return "masked as named"
     return f"{100 * masked:.0f} % masked" if 0 < masked < 1 else f"{masked:g} masked"
 
 
