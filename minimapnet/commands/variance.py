@@ -18,7 +18,7 @@ DESCRIPTION = (
 def add(command) -> None:
     """Add the command's options."""
     sizes = ", ".join(
-        f"{name} has {p.sentences} rows of {p.masks} masks after {p.training.short_steps + p.training.steps} training steps"
+        f"{name} has {p.sentences} rows of {p.masks} masks after {p.training.all_steps} training steps"
         for name, p in variance.PRESETS.items()
     )
     option.add_config(command)

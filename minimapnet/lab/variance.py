@@ -1,21 +1,23 @@
 """`minimapnet variance`: where a model's gradient noise comes from, and how much of it a choice of masks removes.
 
-A small model is trained for a short while, or a checkpoint is read; then the variance of its gradient is taken apart for
-masks of several sizes, and proposals are held against uniform masks. Rows hold 100 maskable tokens each, so that 1, 2, 5 and
-15 % of them are whole numbers: sentences are joined into passages, which are cut every 100 tokens. The model is trained on
-single sentences as well: from long rows alone a small one does not learn to use context for thousands of steps.
+A small model is trained for a short while, or one is given; then the variance of its gradient is taken apart for masks of
+several sizes, and proposals are held against uniform masks. Rows are full of text and hold up to 100 maskable tokens each,
+so that 1, 2, 5 and 15 masked ones are as many per cent.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy
-from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.lab import compare, variance_output
+from minimapnet.lab import variance_output
+from minimapnet.lab.candidates import mapnet as mapnet_for
+from minimapnet.lab.presets import ModelSettings
+from minimapnet.masking.mapnet import MapNet
+from minimapnet.masking.mapnet_proposals import MapNetPool, MapNetSingle
 from minimapnet.masking.proposals import (
     FullyExploredProposal,
     PoolProposal,
@@ -27,109 +29,159 @@ from minimapnet.masking.proposals import (
 from minimapnet.masking.scores import each_alone, exact_norm, mean_loss, norm_from_tokens, output_bound
 from minimapnet.masking.variance import decompose_variance
 from minimapnet.model.bert import Bert
-from minimapnet.text import sentence_rows as batches
-from minimapnet.text.corpus import Corpus
-from minimapnet.text.sentence_rows import Rows
+from minimapnet.text.batches import Batch, unigram_entropy
+from minimapnet.text.load import Text, load_text
+from minimapnet.training.evaluation import Evaluation
+from minimapnet.training.settings import TrainSettings
+from minimapnet.training.trainer import Trainer
 
-PASSAGE = 40  # sentences that are joined before they are cut into rows
-MASKABLE = 100  # tokens of a row
+ROW_TOKENS = 101  # of a row that is measured: [CLS] and 100 that can be masked, less one for each [SEP] among them
 MASKED = (1, 2, 5, 15)  # of these
+LOOKED_AT = 4096  # rows from which those with the most maskable tokens are taken
 DISJOINT = 5  # masks of one sentence in a fully explored estimate
+EVALUATION_SEED = 0  # of the validation masks, whatever the seed of the model is
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """How the small model is trained, with uniform masks: on a sentence a row first, then on rows such as are measured.
+
+    From the latter alone it does not learn to use context for thousands of steps. BERT went from short rows to long ones,
+    too (Devlin et al. 2019, arXiv 1810.04805, appendix A.2).
+    """
+
+    model: ModelSettings = field(default_factory=ModelSettings)
+    pieces: int = 2048
+    masked: float = 0.15  # of the maskable tokens
+    learning_rate: float = 2e-3  # constant over the sentences, down in a line over the rows after them
+    sentence_tokens: int = 64  # of a row, at most
+    sentence_rows: int = 30  # of a step
+    sentence_steps: int = 2000
+    rows: int = 10
+    steps: int = 1000
+    validation_rows: int = 128
+
+    @property
+    def all_steps(self) -> int:
+        """The steps of both kinds."""
+        return self.sentence_steps + self.steps
 
 
 @dataclass(frozen=True)
 class Settings:
     """The size of the laboratory: the model's training, and what is drawn once it is trained."""
 
-    training: compare.Settings
-    sentences: int
-    masks: int  # of each sentence, or estimates of a proposal
-    candidates: int  # of a pool
+    training: LearningSettings = field(default_factory=LearningSettings)
+    sentences: int = 40  # rows of text
+    masks: int = 12  # of each of them, or estimates of a proposal
+    candidates: int = 8  # of a pool
 
 
-LEARNING = compare.Settings(seeds=1, steps=3000, row_tokens=MASKABLE + 2, evaluations=1, validation_rows=128)
-PRESETS = {
-    "default": Settings(LEARNING, sentences=40, masks=12, candidates=8),
-    "smoke": Settings(
-        replace(LEARNING, steps=20, rows=8, hidden_size=32, validation_rows=16), sentences=4, masks=2, candidates=2
-    ),
-}
+SMALL = LearningSettings(
+    ModelSettings(hidden_size=32), sentence_rows=8, sentence_steps=10, rows=4, steps=10, validation_rows=16
+)
+PRESETS = {"default": Settings(), "smoke": Settings(SMALL, sentences=4, masks=2, candidates=2)}
 
 
-def variance(corpus: Corpus, settings: Settings, seed: int, folder: Path, checkpoint: Path | None = None) -> dict:
-    """Train or read a model, decompose its variance for all mask sizes, and write variance.json and the figure.
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at: a model, the text that it is shown, what is to be said of it, and its MAPNet, where it has one."""
 
-    Raises InputError for too little text, a checkpoint that cannot be read or has no tokenizer.json, where training
-    diverges, and where `folder` cannot be written to.
+    model: Bert
+    text: Text
+    about: dict
+    mapnet: MapNet | None = None
+
+
+def trained(source: str, cache: Path, settings: LearningSettings, seed: int) -> Subject:
+    """Train a small model on a text, and along with it a MAPNet, which learns from the norms of the same uniform masks.
+
+    Raises InputError for text that cannot be used, and where training diverges.
     """
-    if checkpoint is None:
-        model, rows, about = trained(corpus, settings.training, seed, folder)
-    else:
-        model, rows, about = read(corpus, checkpoint)
-    sample = full_rows(rows, settings.sentences, seed, corpus.name)
-    maskable = numpy.zeros(sample.ids.shape, bool)
-    maskable[:, 1:-1] = True
+    common = {"pieces": settings.pieces, "cache": cache}
+    sentences = load_text(source, row_tokens=settings.sentence_tokens, packed=False, **common)
+    text = load_text(source, row_tokens=ROW_TOKENS, **common)
+    ids = text.pad_token_id, text.mask_token_id
+    model = Bert(settings.model.config(text.vocab_size, ROW_TOKENS, *ids), seed)
+    watching = MapNetPool(settings.masked, mapnet_for(model, seed), candidates=1)  # uniform: there is no choice
+    evaluation = Evaluation(text.validation, settings.masked, EVALUATION_SEED, settings.validation_rows)
+    for rows, size, steps, schedule in (
+        (sentences, settings.sentence_rows, settings.sentence_steps, "constant"),
+        (text, settings.rows, settings.steps, "linear"),
+    ):
+        training = TrainSettings(
+            steps, size, peak_learning_rate=settings.learning_rate, schedule=schedule, checkpoint_every=0, seed=seed
+        )
+        records = Trainer(model, rows, watching, training, evaluation=evaluation).run()
+    about = {
+        "validation_loss": records[-1]["validation_loss"],
+        "unigram_entropy": unigram_entropy(text.train, text.validation, text.vocab_size),
+        "steps": settings.all_steps,
+    }
+    return Subject(model, text, about, watching.mapnet)
+
+
+def given(model: Bert, name: str, source: str, cache: Path, tokenizer: Path) -> Subject:
+    """Take a model as it is, by the name of its checkpoint, with a text as its own tokenizer reads it.
+
+    Raises InputError for text that cannot be used, and a model that is too short for the rows or guesses no tokens.
+    """
+    if model.config.max_position_embeddings < ROW_TOKENS:
+        raise InputError(f"the model reads {model.config.max_position_embeddings} tokens, {ROW_TOKENS} are needed")
+    if not model.config.mlm_head:
+        raise InputError(f"the model in {name} has no masked-language-model head: there is no loss of masked tokens")
+    text = load_text(source, cache, tokenizer, row_tokens=ROW_TOKENS)
+    return Subject(model, text, {"checkpoint": name})
+
+
+def variance(subject: Subject, settings: Settings, seed: int, folder: Path) -> dict:
+    """Decompose the variance of a model's gradient for all mask sizes, and write variance.json and the figure.
+
+    Raises InputError for too little text, and where `folder` cannot be written to.
+    """
+    model, sample = subject.model, fullest_rows(subject.text, settings.sentences, seed)
     score, reports = OnceEach(each_alone(norm_from_tokens)), {}
     for k in tqdm(MASKED, unit="mask size", disable=None):
-        tried = proposals(k, settings.candidates, score)
-        reports[k] = decompose_variance(model, sample.ids, k, settings.masks, seed, maskable, proposals=tried)
+        tried = proposals(k, settings.candidates, score, subject.mapnet)
+        reports[k] = decompose_variance(model, sample.ids, k, settings.masks, seed, sample.maskable, proposals=tried)
     results = {
-        "text": corpus.name,
+        "text": subject.text.name,
         "backend": backend.name,
         "seed": seed,
         "settings": asdict(settings),
-        "model": about,
+        "model": subject.about,
         "reports": {str(k): asdict(report) for k, report in reports.items()},
     }
     variance_output.write(results, reports, folder)
     return results | {"reports": reports}
 
 
-def passages(sentences) -> tuple[str, ...]:
-    """Join every 40 consecutive sentences."""
-    return tuple(" ".join(sentences[i : i + PASSAGE]) for i in range(0, len(sentences), PASSAGE))
+def fullest_rows(text: Text, count: int, seed: int) -> Batch:
+    """Choose `count` rows to train on, at random among those with the most maskable tokens: those without [SEP] come first.
 
-
-def trained(corpus: Corpus, settings: compare.Settings, seed: int, folder: Path):
-    """Train a model as `minimapnet compare` does, with uniform masks, on sentences and passages; validate on passages.
-
-    -> the model, its training rows, and how it went.
+    Raises InputError where the text has fewer rows.
     """
-    text = replace(corpus, train=corpus.train + passages(corpus.train), validation=passages(corpus.validation))
-    task = compare.prepare(text, settings, folder)
-    model = compare.new_model(task, settings, seed)
-    with tqdm(total=settings.steps, unit="step", disable=None) as bar:
-        curve = compare.train(model, task, settings, compare.PROPOSALS[0], seed, bar)
-    return model, task.train, {"validation_loss": curve[-1][1], "unigram_entropy": task.unigram, "steps": settings.steps}
+    if len(text.train) < count:
+        raise InputError(
+            f"{text.name} is too short: it gives {len(text.train)} rows of {ROW_TOKENS} tokens, and {count} are needed"
+        )
+    order = backend.generator(seed, "variance rows").permutation(len(text.train))[:LOOKED_AT]
+    maskable = text.train.batch(order).maskable.sum(axis=1)
+    return text.train.batch(order[numpy.argsort(-maskable, kind="stable")[:count]])
 
 
-def read(corpus: Corpus, checkpoint: Path):
-    """Read a model and its tokenizer -> the model, the rows of the text's passages, and where it came from."""
-    model, file = Bert.from_pretrained(checkpoint), checkpoint / "tokenizer.json"
-    try:
-        tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # the library has no narrower kind
-        raise InputError(f"cannot read the tokenizer {file}: {error}") from error
-    if tokenizer.get_vocab_size() > model.config.vocab_size:
-        raise InputError(f"{file} has {tokenizer.get_vocab_size()} pieces, the model only {model.config.vocab_size}")
-    if model.config.max_position_embeddings < MASKABLE + 2:
-        raise InputError(f"the model reads {model.config.max_position_embeddings} tokens, {MASKABLE + 2} are needed")
-    return model, batches.rows(tokenizer, passages(corpus.train), MASKABLE + 2), {"checkpoint": str(checkpoint)}
+def proposals(k: int, candidates: int, score, mapnet: MapNet | None = None) -> dict[str, Proposal]:
+    """Give the proposals to try for masks of k positions, by name; `score` is the exact norm of each position alone.
 
-
-def full_rows(rows: Rows, count: int, seed: int, name: str) -> Rows:
-    """Choose `count` of the rows that have 100 maskable tokens. Raises InputError where there are fewer."""
-    full = numpy.flatnonzero(rows.maskable == MASKABLE)
-    if len(full) < count:
-        raise InputError(f"{name} is too short: it gives {len(full)} rows of {MASKABLE} tokens, and {count} are needed")
-    return rows.take(backend.generator(seed, "variance rows").permutation(full)[:count])
-
-
-def proposals(k: int, candidates: int, score) -> dict[str, Proposal]:
-    """Give the proposals to try for masks of k positions, by name; `score` is the exact norm of each position alone."""
+    `mapnet`, where there is one, stands beside the exact norm.
+    """
     tried = {"optimal single": SingleProposal(score)} if k == 1 else {}
+    if k == 1 and mapnet:
+        tried["MAPNet single"] = MapNetSingle(mapnet)
     for name, by in (("exact norm", exact_norm), ("output bound", output_bound), ("loss", mean_loss)):
         tried[f"pool of {candidates}, {name}"] = PoolProposal(k, by, candidates)
+    if mapnet:
+        tried[f"pool of {candidates}, MAPNet"] = MapNetPool(k, mapnet, candidates)
     if k > 1:
         tried["set"] = SetProposal(k, score)
         tried["set, odds to the power 1/k"] = SetProposal(k, score, temper=1 / k)

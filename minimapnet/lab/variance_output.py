@@ -1,9 +1,10 @@
-"""What `minimapnet variance` leaves behind: JSON, a table and a figure. Colours are Okabe and Ito's."""
+"""What `minimapnet variance` leaves behind: JSON, a table and a figure. Colours are Okabe and Ito's, and a brown."""
 
 import json
 from pathlib import Path
 
 import matplotlib
+import numpy
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
@@ -20,6 +21,8 @@ MARKS = (
     ("#999999", "P"),
     ("#F0E442", "X"),
     ("#000000", "*"),
+    ("#E69F00", "<"),
+    ("#7F3C00", "p"),
 )
 
 
@@ -144,7 +147,8 @@ def _draw_proposals(axes, reports):
             ratio = report.proposals[name].ratio
             low, high = ratio.interval
             colour, marker = MARKS[i % len(MARKS)]
-            bars = [[100 * (ratio.value - max(low, ratio.value / 10))], [100 * (high - ratio.value)]]
+            ends = numpy.array([[ratio.value - max(low, ratio.value / 10)], [high - ratio.value]])
+            bars = 100 * numpy.maximum(ends, 0.0)  # of few draws an estimate may lie outside of its interval, even below 0
             x = place + 0.8 * ((i + 0.5) / len(names) - 0.5)
             seen = any(name in earlier.proposals for earlier in list(reports.values())[:place])
             axes.errorbar(
