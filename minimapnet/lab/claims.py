@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from minimapnet.lab import verdicts
-from minimapnet.lab.tables import interval_words, label, percent, signed, uncertain_percent
+from minimapnet.lab.tables import cost_ratio, interval_words, label, percent, signed, uncertain_percent
 
 EXACT = 1e-6  # relative error up to which two parts are said to make up the whole
 WORTH_IT = 0.10  # share of the mask variance that a proposal could remove, from which on headroom is called large
@@ -231,9 +231,10 @@ def cost(results: dict, times: dict) -> Claim:
             if known is None or name == baseline:
                 continue
             where = f"{TITLES.get(experiment, experiment)}, {label(known)}"
-            answer.append(f"{where}: {one['ms']:.3g} ms, {one['ratio']:.2f} times the step of {baseline}.")
+            ratio = cost_ratio(results, times, experiment, name)
+            answer.append(f"{where}: {one['ms']:.3g} ms, {ratio:.2f} times the step of {baseline}.")
             if learned(name) and known["unbiased"]:
-                ratios.append((f"{where}: {one['ratio']:.2f} times", one["ratio"]))
+                ratios.append((f"{where}: {ratio:.2f} times", ratio))
     cheap = [ratio <= CHEAP for _, ratio in ratios]
     verdict = verdicts.SUPPORTED if all(cheap) else verdicts.SUPPORTED_IN_PART if any(cheap) else verdicts.NOT_SUPPORTED
     return Claim(
@@ -262,7 +263,7 @@ def steps_by_seed(results: dict, experiment: str, name: str) -> list[float]:
 
 
 def reached(ratios: list[float]) -> int:
-    """Count the seeds that reached the baseline's final loss: by the rule for steps, a ratio above 1 says that one did not."""
+    """Count the seeds that reached the baseline's final loss: by the rule for steps, a ratio above 1 is one that did not."""
     return sum(ratio <= 1 for ratio in ratios)
 
 

@@ -7,7 +7,7 @@ from matplotlib import ticker
 
 from minimapnet.lab import claims, convergence, verdicts
 from minimapnet.lab.figure_style import error_bar, new_figure, styles
-from minimapnet.lab.tables import interval_words, label
+from minimapnet.lab.tables import cost_ratio, interval_words, label
 
 SHOWN_FROM = 0.25  # share of the steps: the loss axis ends at the greatest loss from there on, as the start dwarfs the rest
 
@@ -17,7 +17,6 @@ LEGEND_COLUMNS = 3
 def losses(results: dict, times: dict, experiment: str):
     """Draw an experiment: validation loss over steps and over relative time, final losses, differences from the baseline."""
     run, looks = results["experiments"][experiment], styles(results)
-    costs = times.get("steps", {}).get(experiment, {})
     count = len(run["proposals"])
     figure = new_figure(_losses_title(results, experiment), 7.2 + 0.42 * count)
     grid = figure.add_gridspec(3, 2, height_ratios=[4.6, 0.28 * math.ceil(count / LEGEND_COLUMNS), 0.9 + 0.38 * count])
@@ -30,7 +29,7 @@ def losses(results: dict, times: dict, experiment: str):
         lows.append(values.min())
         highs.append(values[:, steps >= SHOWN_FROM * steps[-1]].max())
         colour, line, mark = looks[proposal["name"]]
-        cost = costs.get(proposal["name"], {}).get("ratio")
+        cost = cost_ratio(results, times, experiment, proposal["name"])
         for axes, scale in ((over_steps, 1.0), (over_time, cost)):
             if scale is not None:
                 axes.plot(
@@ -111,7 +110,7 @@ def cost(results: dict, times: dict):
             bar = error_bar(one["ms"], one["quartiles"])
             hatch = "" if known[name]["unbiased"] else "///"
             axes.barh(place, one["ms"], xerr=bar, color=colour, alpha=0.75, capsize=3, hatch=hatch, height=0.7)
-            words = f"{one['ratio']:.2f} ×"
+            words = f"{cost_ratio(results, times, experiment, name):.2f} ×"
             axes.annotate(words, (one["quartiles"][1], place), (5, 0), textcoords="offset points", va="center", fontsize=11)
         axes.set_yticks(range(len(names)), [label(known[name]) for name in names])
         axes.set_xlim(0, 1.3 * max(one["quartiles"][1] for one in found.values()))
@@ -248,9 +247,9 @@ def _ratios_title(results, times):
 
 def _cost_title(results, times):
     ratios = [
-        found["ratio"]
+        cost_ratio(results, times, experiment, name)
         for experiment, steps in times["steps"].items()
-        for name, found in steps.items()
+        for name in steps
         if claims.learned(name) and name in claims.proposals(results, experiment)
     ]
     if not ratios:

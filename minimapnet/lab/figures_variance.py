@@ -75,7 +75,7 @@ def headroom(results: dict):
 
 
 def mapnet(results: dict):
-    """Draw by stage what share of the headroom MAPNet wins, its correlation, and its divergence from the optimal proposal."""
+    """Draw by stage what share of the headroom MAPNet wins, its correlation, and its divergence from the optimum."""
     stages = [stage for stage in results["stages"] if stage.get("mapnet")]
     last = stages[-1]
     figure = new_figure(

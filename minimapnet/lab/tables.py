@@ -38,11 +38,18 @@ def masked_words(masked) -> str:
     return f"{100 * masked:.0f} % masked" if 0 < masked < 1 else f"{masked:g} masked"
 
 
+def cost_ratio(results: dict, times: dict, experiment: str, name: str) -> float | None:
+    """Give what a step of a proposal costs, as a multiple of the baseline's step; None where it was not timed."""
+    steps = times.get("steps", {}).get(experiment, {})
+    baseline = results["experiments"][experiment]["baseline"]
+    return steps[name]["ratio"] / steps[baseline]["ratio"] if name in steps and baseline in steps else None
+
+
 def of_proposals(results: dict, times: dict, experiment: str) -> Table:
     """Tell final loss, difference, ratios and cost of every proposal of an experiment."""
     run = results["experiments"][experiment]
     against = {one["name"]: one for one in run["comparisons"]}
-    steps, ratios = (times.get(key, {}).get(experiment, {}) for key in ("steps", "time_ratios"))
+    ratios = times.get("time_ratios", {}).get(experiment, {})
     table = [["proposal", "final loss", "95 % interval", "difference", "steps", "time", "a step costs"]]
     for proposal in run["proposals"]:
         name, final = proposal["name"], proposal["final"]
@@ -53,7 +60,8 @@ def of_proposals(results: dict, times: dict, experiment: str) -> Table:
             one = against.get(name)
             row += [_cell(one and one["difference"], "+.3f"), _cell(one and one["steps_ratio"], ".2f")]
             row.append(_cell(ratios.get(name), ".2f"))
-        table.append([*row, f"{steps[name]['ratio']:.2f}" if name in steps else "-"])
+        cost = cost_ratio(results, times, experiment, name)
+        table.append([*row, "-" if cost is None else f"{cost:.2f}"])
     return table
 
 
