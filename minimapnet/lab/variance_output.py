@@ -24,6 +24,7 @@ MARKS = (
     ("#E69F00", "<"),
     ("#7F3C00", "p"),
 )
+TALLEST = 1.6  # times the highest estimate: heavy tails have intervals that would leave no room for anything else
 
 
 def write(results: dict, reports: dict, folder: Path) -> None:
@@ -157,6 +158,8 @@ def _draw_proposals(axes, reports):
             )  # fmt: skip
     axes.axhline(100, color="#666666", linewidth=1, label="uniform masks")
     axes.set_yscale("log")
+    highest = max(one.ratio.value for _, _, one in _tried(reports))
+    axes.set_ylim(top=100 * TALLEST * max(highest, 1.0))  # an interval that reaches further leaves the picture
     axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_locator(ticker.NullLocator())
