@@ -18,7 +18,7 @@ from minimapnet.masking.scores import each_alone, exact_norm, norm_from_tokens
 DISJOINT = 5  # masks of a sentence that fully explored draws together
 POOL = 16  # candidates of MAPNet's pool, which cost it no pass through the model
 EXACT_POOL = 4  # candidates of the optimal pool, each of which costs a pass
-UNIFORM_SHARE = 0.1  # of the masks of single proposals
+UNIFORM_SHARE = 0.2  # of the masks of the branches' scored proposals: no weight is above 5
 
 
 @dataclass(frozen=True)
