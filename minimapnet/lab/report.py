@@ -1,50 +1,62 @@
-"""What a comparison leaves behind: its files, and the lines that the command prints."""
+"""What `minimapnet compare` leaves behind: its files, and the lines that the command prints."""
 
 import csv
 import json
 from pathlib import Path
 
 from minimapnet.files import written_whole
-from minimapnet.lab import plots
+from minimapnet.lab import claims, figure_style, figures, page, tables
+from minimapnet.masking.variance_report import aligned
+
+FILES = ("report.html", "results.json", "results.csv", "times.json", "figures/")
 
 
-def write(results: dict, folder: Path) -> None:
-    """Write results.json, losses.csv, losses.png and losses.svg, each whole or not at all; older ones are replaced.
+def write(results: dict, times: dict, folder: Path) -> None:
+    """Write `FILES`, each whole or not at all; older ones are replaced. The numbers come first, the pictures last.
+
+    results.json, results.csv and the SVGs are the same bytes for the same `results` and `times`.
 
     Raises InputError where the folder cannot be written to.
     """
-    with written_whole(folder / "results.json") as file:
-        file.write_text(json.dumps(results, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    with written_whole(folder / "losses.csv") as file, file.open("w", newline="", encoding="utf-8") as stream:
+    folder = Path(folder)
+    _write_text(folder / "results.json", json.dumps(results, indent=2, allow_nan=False) + "\n")
+    _write_text(folder / "times.json", json.dumps(times, indent=2, allow_nan=False) + "\n")
+    with written_whole(folder / "results.csv") as file, file.open("w", newline="", encoding="utf-8") as stream:
         lines = csv.writer(stream)
-        lines.writerow(["proposal", "seed", "step", "validation loss (nats per masked token)"])
-        for name, proposal in results["proposals"].items():
-            for seed, curve in proposal["curves"].items():
-                lines.writerows([name, seed, step, repr(loss)] for step, loss in curve)
-    for ending in ("png", "svg"):
-        with written_whole(folder / f"losses.{ending}") as file:
-            plots.losses(results, file)
+        lines.writerow(["experiment", "proposal", "seed", "step", "validation loss (nats per masked token)"])
+        for experiment, run in results["experiments"].items():
+            for proposal in run["proposals"]:
+                for seed, curve in proposal["curves"].items():
+                    lines.writerows([experiment, proposal["name"], seed, step, repr(loss)] for step, loss in curve)
+    pictures = {}
+    for name, figure in figures.draw(results, times).items():
+        for ending in ("png", "svg"):
+            figure_style.save(figure, folder / "figures" / f"{name}.{ending}")
+        pictures[name] = (folder / "figures" / f"{name}.svg").read_bytes()
+    _write_text(folder / "report.html", page.page(results, times, pictures))
 
 
-def text(results: dict) -> str:
-    """Put the results into the lines that the command prints."""
-    source, entropy = results["text"], results["unigram_entropy"]
-    lines = [
-        f"{source['name']}: {source['train_rows']:,} rows to train on, {source['validation_rows']:,} to validate on, "
-        f"{results['vocabulary']:,} word pieces",
-        "",
-        "Loss on uniform masks of the validation rows, in nats per masked token: final mean and 95 % interval",
-        f"  {entropy:6.3f}                   unigram entropy: what a model reaches that ignores context",
-    ]
-    for name, proposal in results["proposals"].items():
-        lines.append(f"  {proposal['mean']:6.3f} {_words(proposal['interval'], ''):18s}{name}")
-    if any(proposal["mean"] >= entropy for proposal in results["proposals"].values()):
-        lines.append("  Not all are below the unigram entropy: more steps are needed to say anything of masks.")
-    lines.append("")
-    for d in results["differences"]:
-        lines.append(f"  {d['verdict']:20s}{d['mean']:+.3f} {_words(d['interval'], '+'):18s}{d['a']} against {d['b']}")
-    return "\n".join([*lines, "", results["rule"]])
+def text(results: dict, times: dict) -> str:
+    """Put the outcome into the lines that the command prints."""
+    sections = [page.summary(results), _claims(results, times)]
+    for experiment in results["experiments"]:
+        sections.append(f"{page.experiment_words(results, experiment)}\n{_experiment(results, times, experiment)}")
+    sections.append("steps, time: to the baseline's final loss, as multiples of the baseline's; 95 % intervals over seeds.")
+    return "\n\n".join(sections)
 
 
-def _words(ends, sign: str) -> str:
-    return "[one seed]" if ends is None else f"[{ends[0]:{sign}.3f}, {ends[1]:{sign}.3f}]"
+def _claims(results, times):
+    lines = []
+    for i, claim in enumerate(claims.claims(results, times), 1):
+        lines.append([f"{i} {claim.name}", claim.verdict, claim.numbers[0] if claim.numbers else ""])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}".rstrip() for a, b, c in lines)
+
+
+def _experiment(results, times, experiment):
+    return aligned(tables.of_proposals(results, times, experiment))
+
+
+def _write_text(file, words):
+    with written_whole(file) as temporary:
+        temporary.write_text(words, encoding="utf-8")
