@@ -19,11 +19,9 @@ from minimapnet.masking.mapnet_proposals import (
 from minimapnet.masking.mapnet_quality import position_probabilities
 from minimapnet.masking.weighted_proposals import UniformMixture, importance_weights
 
-KINDS = {f"single, {name}": lambda net, name=name: MapNetSingle(net, objective=name) for name in OBJECTIVES}
-KINDS |= {f"pool, {name}": lambda net, name=name: MapNetPool(SHARE, net, 4, objective=name) for name in OBJECTIVES}
-KINDS |= {
-    f"batch pool, {name}": lambda net, name=name: MapNetBatchPool(SHARE, net, 5, 3, objective=name) for name in OBJECTIVES
-}
+KINDS = {f"single, {name}": lambda net, name=name: MapNetSingle(net, 0.1, name) for name in OBJECTIVES}
+KINDS |= {f"pool, {name}": lambda net, name=name: MapNetPool(SHARE, net, 4, 0.1, name) for name in OBJECTIVES}
+KINDS |= {f"batch pool, {name}": lambda net, name=name: MapNetBatchPool(SHARE, net, 5, 3, 0.1, name) for name in OBJECTIVES}
 KINDS["position"] = lambda net: MapNetPosition(SHARE, net)
 every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 
