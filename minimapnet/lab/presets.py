@@ -77,7 +77,7 @@ class StageSettings:
     count: int = 5  # stages
     sentences: int = 24
     masks: int = 8  # of each sentence
-    quality_sentences: int = 64  # whose every token's exact norm MAPNet is held against
+    quality_sentences: int = 128  # whose every token's exact norm MAPNet is held against
     shown: int = 6  # sentences with their tokens shaded
 
 
@@ -99,7 +99,7 @@ PRESETS = {
         text=TextSettings(validation_rows=1024),
         scratch=ScratchSettings(seeds=4, steps=3000, evaluations=20),
         branches=BranchSettings(seeds=6, warm_steps=4000, steps=2000, evaluations=40),
-        stages=StageSettings(count=7, sentences=40, masks=12, quality_sentences=128),
+        stages=StageSettings(count=7, sentences=40, masks=12, quality_sentences=400),
         timed_steps=100,
     ),
     "smoke": CompareSettings(
