@@ -116,6 +116,7 @@ def _experiment(name: str, tried: list[candidates.Candidate], settings, about: d
         own = dict(sorted(own.items(), key=lambda pair: int(pair[0])))
         curves[one.name] = {seed: result["curve"] for seed, result in own.items()}
         mean, ends = convergence.interval([convergence.final_loss(curve) for curve in curves[one.name].values()])
+        judged = [result["mapnet"] for result in own.values() if "mapnet" in result]
         proposals.append(
             {
                 "name": one.name,
@@ -125,6 +126,7 @@ def _experiment(name: str, tried: list[candidates.Candidate], settings, about: d
                 "curves": curves[one.name],
                 "final": {"mean": mean, "interval": ends},
                 "diagnostics": _means([result["diagnostics"] for result in own.values()]),
+                "mapnet": _means(judged) if judged else None,  # at the end, on held-out rows
             }
         )
     uniform = [one for one in proposals if one["family"] == "uniform"]

@@ -13,7 +13,7 @@ from minimapnet.errors import InputError
 from minimapnet.lab import candidates
 from minimapnet.lab.presets import CompareSettings
 from minimapnet.lab.runs import Run
-from minimapnet.lab.stages import Stages
+from minimapnet.lab.stages import Stages, judged_rows, mapnet_quality
 from minimapnet.model.bert import Bert
 from minimapnet.text import grammar
 from minimapnet.text.load import Text, load_text
@@ -115,9 +115,14 @@ def warm_model(settings: CompareSettings, text: Text, folder: Path) -> Bert:
 
 
 def branch(run: Run, settings: CompareSettings, text: Text, folder: Path, on_step) -> dict:
-    """Go on from the warm start with one proposal."""
+    """Go on from the warm start with one proposal; judge its MAPNet, where it has one, at the end."""
     candidate = _named(candidates.branches(settings.branches), run.proposal)
-    return _curve(branch_trainer(candidate, settings, text, folder, run.seed, on_step).run())
+    trainer = branch_trainer(candidate, settings, text, folder, run.seed, on_step)
+    found = _curve(trainer.run())
+    if candidate.family == "MAPNet":
+        rows = judged_rows(settings, text, run.seed)
+        found["mapnet"] = mapnet_quality(trainer.model, trainer.proposal.mapnet, rows)
+    return found
 
 
 def branch_trainer(candidate, settings: CompareSettings, text: Text, folder: Path, seed: int, on_step=None) -> Trainer:

@@ -34,36 +34,27 @@ class Stages:
         last = settings.branches.warm_steps
         self.due = {round(last * (share / (chosen.count - 1)) ** 2) for share in range(chosen.count)}  # denser at the start
         self.settings, self.seed = settings, seed
-        order = backend.generator(seed, "stage rows").permutation(len(text.test))[: chosen.quality_sentences]
-        self.sentences = text.test.batch(order[: chosen.sentences])
-        self.judged = text.test.batch(order)
+        self.judged = judged_rows(settings, text, seed)
+        some = slice(0, chosen.sentences)
+        self.sentences = Batch(self.judged.ids[some], self.judged.attention_mask[some], self.judged.maskable[some])
         self.stages = []
 
     def measure_if_due(self, step: int, model: Bert, mapnet: MapNet, evaluation: Evaluation) -> None:
         """Add a stage where `step` is one of them."""
         if step not in self.due:
             return
-        norms, predicted = self._norms(model, mapnet)
-        found = quality(norms, predicted, self.judged.maskable, UNIFORM_SHARE)
         self.stages.append(
             {
                 "step": step,
                 "loss": evaluation.loss(model),
                 "masks": [self._variance(model, k) for k in (1, self.settings.scratch.masked)],
-                "mapnet": {
-                    "correlation": found.correlation,
-                    "correlation_within": found.correlation_within,
-                    "slope": found.slope,
-                    "intercept": found.intercept,
-                    "kl": found.divergence,
-                    "headroom_won": found.won,
-                },
+                "mapnet": mapnet_quality(model, mapnet, self.judged),
             }
         )
 
     def found(self, text: Text, model: Bert, mapnet: MapNet) -> dict:
         """Give all stages, and what is measured at the end alone: the check of the decomposition, points, sentences."""
-        norms, predicted = self._norms(model, mapnet)
+        norms, predicted = exact_and_predicted(model, mapnet, self.judged)
         maskable = self.judged.maskable
         exact, guessed = numpy.log(norms[maskable])[:POINTS], predicted[maskable][:POINTS]
         guessed = guessed + (exact - guessed).mean()  # f is known up to a constant
@@ -73,12 +64,6 @@ class Stages:
             "calibration": {"predicted": guessed.tolist(), "exact": exact.tolist()},
             "sentences": self._sentences(text, norms, predicted),
         }
-
-    def _norms(self, model: Bert, mapnet: MapNet) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Give the exact norms of single masks and MAPNet's guess of their logarithms, both (N, T) on the host."""
-        batch = self.judged
-        norms = each_alone(norm_from_tokens)(model, batch.ids, batch.attention_mask, batch.maskable)
-        return norms, backend.to_host(mapnet.log_norms(batch.ids, batch.attention_mask)).astype(numpy.float64)
 
     def _variance(self, model: Bert, k: int | float) -> dict:
         batch, masks = self.sentences, self.settings.stages.masks
@@ -103,6 +88,31 @@ class Stages:
                 }
             )
         return shown
+
+
+def judged_rows(settings: CompareSettings, text: Text, seed: int) -> Batch:
+    """Give the rows of the test part on which MAPNet is judged."""
+    order = backend.generator(seed, "stage rows").permutation(len(text.test))
+    return text.test.batch(order[: settings.stages.quality_sentences])
+
+
+def mapnet_quality(model: Bert, mapnet: MapNet, batch: Batch) -> dict:
+    """Say how near MAPNet's proposal, with its share of uniform masks, comes to the optimal one for single masks."""
+    found = quality(*exact_and_predicted(model, mapnet, batch), batch.maskable, UNIFORM_SHARE)
+    return {
+        "correlation": found.correlation,
+        "correlation_within": found.correlation_within,
+        "slope": found.slope,
+        "intercept": found.intercept,
+        "kl": found.divergence,
+        "headroom_won": found.won,
+    }
+
+
+def exact_and_predicted(model: Bert, mapnet: MapNet, batch: Batch) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Give the exact norms of single masks and MAPNet's guess of their logarithms, both (N, T) on the host."""
+    norms = each_alone(norm_from_tokens)(model, batch.ids, batch.attention_mask, batch.maskable)
+    return norms, backend.to_host(mapnet.log_norms(batch.ids, batch.attention_mask)).astype(numpy.float64)
 
 
 def decomposition_check(model: Bert, batch: Batch) -> dict:
