@@ -35,9 +35,11 @@ def text(tmp_path_factory):
 
 def test_settings_survive_json():
     for settings in presets.PRESETS.values():
-        assert presets.from_json(json.loads(json.dumps(presets.as_json(settings)))) == replace(
-            settings, branches=replace(settings.branches, masked=list(settings.branches.masked))
-        )
+        lists = {
+            name: replace(getattr(settings, name), masked=list(getattr(settings, name).masked))
+            for name in ("branches", "stages")
+        }
+        assert presets.from_json(json.loads(json.dumps(presets.as_json(settings)))) == replace(settings, **lists)
 
 
 def test_the_plan_has_every_proposal_with_every_seed():

@@ -75,6 +75,7 @@ class StageSettings:
     """What is measured along the warm start, on rows of the test part."""
 
     count: int = 5  # stages
+    masked: tuple[int | float, ...] = (1, 0.15, 0.4)  # of each sentence, a number or a share
     sentences: int = 24
     masks: int = 8  # of each sentence
     quality_sentences: int = 128  # whose every token's exact norm MAPNet is held against

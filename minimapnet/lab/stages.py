@@ -47,7 +47,7 @@ class Stages:
             {
                 "step": step,
                 "loss": evaluation.loss(model),
-                "masks": [self._variance(model, k) for k in (1, self.settings.scratch.masked)],
+                "masks": [self._variance(model, k) for k in self.settings.stages.masked],
                 "mapnet": mapnet_quality(model, mapnet, self.judged),
             }
         )
