@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from minimapnet.kernels import pool
+from minimapnet.kernels import numpy_kernels, pool
 
 
 @pytest.fixture(params=[1, 2, 3], ids="{}-threads".format)
@@ -53,6 +53,19 @@ def test_a_run_inside_a_task_stays_in_its_thread(threads):
 
     for ident, inner in pool.run([outer] * 3):
         assert inner == [ident] * 4
+
+
+def test_a_task_knows_that_it_has_one_thread(threads):
+    """What is cut for all threads would be worked off by one, in parts that are too small."""
+    tokens = numpy_kernels.CHUNK_TOKENS // 4
+
+    def asked():
+        return len(numpy_kernels.split_batch(4, tokens)), numpy_kernels.workers(4)
+
+    assert asked() == (min(threads, 4), min(threads, 4))
+    alone = (1, 1) if threads > 1 else asked()
+    assert pool.run([asked] * 3) == [alone] * 3
+    assert asked() == (min(threads, 4), min(threads, 4))
 
 
 @pytest.mark.parametrize("size,parts", [(10, 3), (3, 10), (1, 1), (7, 7), (1000, 6)])

@@ -26,7 +26,7 @@ from minimapnet.masking.proposals import (
 )
 from minimapnet.masking.scores import each_alone, exact_norm
 from minimapnet.masking.variance_exact import exact_variance
-from minimapnet.masking.variance_passes import Groups, mean_gradient, sentences
+from minimapnet.masking.variance_passes import Groups, mean_gradient, mean_gradients, sentences
 from minimapnet.masking.variance_tally import RunningSum, Tally, removed
 from minimapnet.model import parameters
 from minimapnet.model.norms import sequence_squares
@@ -159,10 +159,36 @@ def test_memory_does_not_grow_with_sentences_or_masks(monkeypatch):
         tracemalloc.stop()
         return found
 
-    small = peak(3, 4)
-    assert small < 10 * size
-    assert peak(20, 4) < small + 2 * size
-    assert peak(3, 40) < small + 2 * size
+    together = backend.kernels.workers(60)  # threads whose vectors are alive at once
+    limit = (6 + 2 * together) * size
+    assert peak(3, 4) < limit
+    assert peak(20 * together, 4) < limit  # or there were 20 vectors and more for each thread
+    assert peak(3, 120) < limit  # the scores of so many masks at once would take 14 such sizes for each sentence
+
+
+def test_sentences_side_by_side_give_what_they_give_alone(monkeypatch):
+    model = tiny.model()
+    batch = sentences(tiny.IDS[[0, 1, 2, 0, 1]], 2)
+    draws = [all_masks(6, 2)[b : b + 3] for b in range(5)]
+    groups = Groups(model.shapes)
+    alone = [mean_gradient(model, groups, *pair) for pair in zip(batch, draws, strict=True)]
+    seen = []
+
+    def run(tasks, run=backend.kernels.run):
+        seen.append(len(tasks))
+        return run(tasks)
+
+    for short, workers, expected in ((1024, 2, [2, 2, 1]), (17, 2, [1] * 5), (18, 3, [3, 2])):
+        monkeypatch.setattr(variance_passes, "SHORT", short)  # a pass has 3 masks of 6 tokens
+        monkeypatch.setattr(backend.kernels, "workers", lambda tasks, workers=workers: workers)
+        assert [len(some) for some in variance_passes._side_by_side(batch, draws)] == expected
+    monkeypatch.undo()
+    monkeypatch.setattr(backend.kernels, "run", run)
+    found = list(mean_gradients(model, groups, batch, draws))
+    assert max(seen) >= backend.kernels.workers(5)
+    for (vector, squares), (other, same) in zip(found, alone, strict=True):
+        numpy.testing.assert_allclose(backend.to_host(vector), backend.to_host(other), rtol=1e-9, atol=1e-13)
+        numpy.testing.assert_allclose(squares, same, rtol=1e-9)
 
 
 @pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": False}])

@@ -26,6 +26,11 @@ def threads() -> int:
     return max([library["num_threads"] for library in _blas().info()], default=1)
 
 
+def inside() -> bool:
+    """Say whether this is asked within a task of `run`, which has one thread to itself and no more."""
+    return getattr(_local, "inside", False)
+
+
 @cache
 def _executor() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads() - 1, thread_name_prefix="minimapnet")
@@ -38,7 +43,7 @@ def run(tasks: Sequence[Callable[[], object]]) -> list:
     caller's thread works too. Inside a task `run` is a plain loop. The first error of a task is raised here.
     """
     workers = min(threads(), len(tasks))
-    if workers < 2 or getattr(_local, "inside", False):
+    if workers < 2 or inside():
         return [task() for task in tasks]
     results = [None] * len(tasks)
 

@@ -20,7 +20,7 @@ from minimapnet.masking.basic import UniformMasks
 from minimapnet.masking.pools import BatchPoolProposal
 from minimapnet.masking.proposal import Proposal
 from minimapnet.masking.variance_intervals import intervals, standard_errors
-from minimapnet.masking.variance_passes import Groups, mean_gradient, sentences
+from minimapnet.masking.variance_passes import Groups, mean_gradient, mean_gradients, sentences
 from minimapnet.masking.variance_report import Estimate, ProposalVariance, VarianceReport, Variances
 from minimapnet.masking.variance_tally import Tally, left_out, share
 from minimapnet.model.norms import sequence_squares
@@ -42,7 +42,8 @@ def decompose_variance(
 
     Every estimate is unbiased (ratios are ratios of such) and has a standard error and a 95 % interval by the jackknife over
     sentences; `Estimate` says how far to trust these. The cost is that of the gradients, the memory that of a few
-    parameter-sized vectors (one more for every biased proposal), whatever N and R: see `variance_tally`.
+    parameter-sized vectors (one more for every biased proposal, and one for every thread), whatever N and R: see
+    `variance_tally`.
 
     Raises InputError for fewer than 3 sentences or 2 masks, for k below 1 or above what is maskable, and as `gradients`.
     """
@@ -53,13 +54,19 @@ def decompose_variance(
         raise InputError(f"{masks} masks a sentence have no variance: draw {FEWEST_MASKS} at least")
     tally = Tally(Groups(model.shapes))
     trials = [_Trial(name, proposal, tally) for name, proposal in (proposals or {}).items()]
+    draws = [_uniform(sentence, masks, seed, b) for b, sentence in enumerate(batch)]  # of (R, K)
+    found = mean_gradients(model, tally.groups, batch, draws)
     for b, sentence in enumerate(tqdm(batch, unit="sentence", disable=None, leave=False)):
-        draw = UniformMasks(sentence.maskable, sentence.k).sample(backend.generator(seed, "variance/uniform", b), masks)
-        mean, squares = mean_gradient(model, tally.groups, sentence, draw[:, 0])  # (P,), (G, R)
+        mean, squares = next(found)  # (P,), (G, R)
         tally.add(mean, squares)
         for trial in trials:
             trial.add(model, sentence, masks, backend.generator(seed, f"variance/{trial.name}", b), mean)
     return _report(batch, masks, tally, trials)
+
+
+def _uniform(sentence, masks, seed, b) -> numpy.ndarray:
+    """Draw the uniform masks (R, K) of sentence number b."""
+    return UniformMasks(sentence.maskable, sentence.k).sample(backend.generator(seed, "variance/uniform", b), masks)[:, 0]
 
 
 class _Trial:

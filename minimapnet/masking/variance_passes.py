@@ -6,6 +6,7 @@ Axis letters: N sentences, B masks of one sentence, T tokens, K places for maske
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy
 
@@ -19,6 +20,7 @@ from minimapnet.model.norms import by_group, group_of
 from minimapnet.model.readers import GradientReader, gather
 
 MEMORY_BUDGET = 64 * 2**20  # bytes of the scores over the vocabulary that are alive at once
+SHORT = 1024  # tokens of a pass: threads that share fewer wait for each other, and each has its own sum of gradients
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,29 @@ def mean_gradient(model, groups: Groups, sentence: Sentence, positions, weights=
             vector += more
         squares.append([backend.to_host(found[name]).astype(numpy.float64) for name in groups.names])
     return vector, numpy.concatenate(squares, axis=1) * count**2
+
+
+def mean_gradients(model, groups: Groups, batch: list[Sentence], draws: list) -> Iterator[tuple]:
+    """Yield, in order, what `mean_gradient` gives for each sentence under its masks, draws[b] (B, K).
+
+    Where a pass is too short to be shared by threads, sentences go through the model side by side, each in a thread of its
+    own: then so many vectors are alive at once. Raises InputError as `gradients` does.
+    """
+    for some in _side_by_side(batch, draws):
+        yield from backend.kernels.run(
+            [partial(mean_gradient, model, groups, sentence, positions) for sentence, positions in some]
+        )
+
+
+def _side_by_side(batch, draws) -> Iterator[list[tuple]]:
+    """Put sentences with their masks into groups of neighbours, one for each thread, or of one where passes are long."""
+    pairs, together = list(zip(batch, draws, strict=True)), backend.kernels.workers(len(batch))
+    for first in range(0, len(pairs), together):
+        some = pairs[first : first + together]
+        if all(len(positions) * sentence.ids.shape[1] <= SHORT for sentence, positions in some):
+            yield some
+        else:
+            yield from ([one] for one in some)
 
 
 def _chunks(config, positions) -> Iterator[slice]:
