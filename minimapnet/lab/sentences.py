@@ -7,7 +7,7 @@ where the page is narrow; a token's three shades stay together.
 from html import escape
 
 LIGHT, DARK = (255, 255, 255), (0, 62, 110)
-INK_TURNS = 0.5  # shades above this carry white letters
+INK_TURNS = 0.68  # shades above this carry white letters: both inks then have a contrast of at least 4.5
 UNTOUCHED = ("[CLS]", "[SEP]", "[PAD]")
 
 
