@@ -1,138 +1,155 @@
 """`minimapnet compare`, run as a user runs it: what it writes, what it says to bad input, and how it stops."""
 
 import json
-import math
 import os
 import resource
 import signal
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree
+from dataclasses import replace
 
 import pytest
-from command_cases import assert_refused, called, command, environment
-from text_cases import made_up
+from command_cases import assert_refused, called, environment, text_file
 
+from minimapnet import backend
 from minimapnet.cli import main
+from minimapnet.lab import presets, report
 
-FILES = ["losses.csv", "losses.png", "losses.svg", "results.json"]
-QUICK = ("--preset", "smoke", "--steps", "3")
+FILES = ["figures", "report.html", "results.csv", "results.json", "times.json"]
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Make the preset "smoke" smaller still."""
+    preset = replace(
+        presets.PRESETS["smoke"],
+        model=presets.ModelSettings(hidden_size=16, heads=2),
+        scratch=presets.ScratchSettings(seeds=1, steps=3, rows=5, evaluations=3),
+        branches=presets.BranchSettings(seeds=1, warm_steps=3, warm_rows=4, steps=3, masked=(1,), evaluations=3),
+        stages=presets.StageSettings(count=2, sentences=3, masks=2, quality_sentences=4, shown=2),
+        timed_steps=1,
+    )
+    monkeypatch.setitem(presets.PRESETS, "smoke", preset)
 
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
-    file = tmp_path_factory.mktemp("text") / "text.txt"
-    file.write_text("\n\n".join(made_up(1500)), encoding="utf-8")
-    return file
+    return text_file(tmp_path_factory.mktemp("text"), 1500)
 
 
-def test_compare_writes_whole_files_that_agree_with_each_other(text, tmp_path):
-    result = command("compare", *QUICK, "--text", text, "--out", tmp_path / "out")
-    assert result.returncode == 0, result.stderr
-    assert result.stderr == ""  # no progress bar where nobody watches
-    names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert [name for name in names if not name.startswith("tokenizer-")] == FILES
-    results = json.loads((tmp_path / "out/results.json").read_text())
-    assert f"{results['unigram_entropy']:.3f}" in result.stdout
-    assert [len(p["final"]) for p in results["proposals"].values()] == [2, 2, 2]
-    lines = (tmp_path / "out/losses.csv").read_text().splitlines()
-    assert len(lines) == 1 + 3 * 2 * 2  # proposals, seeds, evaluations
-    assert (tmp_path / "out/losses.png").read_bytes().startswith(b"\x89PNG")
-    svg = xml.etree.ElementTree.parse(tmp_path / "out/losses.svg")
-    words = " ".join(svg.getroot().itertext())
-    for expected in ("training step", "nats per masked token", "unigram entropy", *results["proposals"]):
-        assert expected in words
+def compare(text, folder, *more):
+    places = ("--text", text, "--cache", folder / "cache", "--out", folder / "out")
+    return [str(part) for part in ("compare", "--preset", "smoke", *places, *more)]
 
 
-def test_compare_is_reproduced_by_the_same_command_and_not_by_another_seed(text, tmp_path):
-    for out, seed in (("a", 0), ("b", 0), ("c", 5)):
-        assert main(["compare", *QUICK, "--text", str(text), "--out", str(tmp_path / out), "--seed", str(seed)]) == 0
-    for name in FILES:
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
-    assert (tmp_path / "a/losses.csv").read_bytes() != (tmp_path / "c/losses.csv").read_bytes()
+def test_compare_writes_a_report_that_agrees_with_its_tables(small, text, tmp_path, capsys):
+    assert main(compare(text, tmp_path)) == 0
+    printed, complaint = capsys.readouterr()
+    assert complaint == ""  # no progress bar where nobody watches
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
+    assert [path.name for path in (tmp_path / "out/figures").glob("*.png")]
+    results = json.loads((tmp_path / "out/results.json").read_text(encoding="utf-8"))
+    assert (results["preset"], results["text"]["name"]) == ("smoke", "text.txt")
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    for experiment in results["experiments"].values():
+        for proposal in experiment["proposals"]:
+            assert proposal["name"] in page and proposal["name"] in printed
+    points = [
+        p for e in results["experiments"].values() for one in e["proposals"] for c in one["curves"].values() for p in c
+    ]
+    assert len((tmp_path / "out/results.csv").read_text(encoding="utf-8").splitlines()) == 1 + len(points)
+
+
+def test_seeds_are_counted_from_the_first(small, text, tmp_path):
+    assert main(compare(text, tmp_path, "--seeds", "2", "--seed", "5")) == 0
+    results = json.loads((tmp_path / "out/results.json").read_text(encoding="utf-8"))
+    seeds = {name: set(e["proposals"][0]["curves"]) for name, e in results["experiments"].items()}
+    assert seeds == {"scratch": {"5", "6"}, "branches": {"6", "7"}}
 
 
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        (None, "there is no file"),
+        (None, "there is no text"),
         (b"", "is empty"),
         (b"\x89PNG\r\n\x1a\n\0\0", "is not a text file"),
         ("Größe. ".encode("latin-1") * 100, "is not UTF-8"),
         (b"A text of one sentence.", "is too short"),
     ],
 )
-def test_text_that_cannot_be_used(tmp_path, content, part):
+def test_text_that_cannot_be_used(tmp_path, content, part, capsys):
     file = tmp_path / "text.txt"
     if content is not None:
         file.write_bytes(content)
-    assert_refused(command("compare", "--text", file, "--out", tmp_path / "out"), part)
+    assert_refused(called(capsys, *compare(file, tmp_path)), part)
+    assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_as_text(tmp_path):
-    assert_refused(command("compare", "--text", tmp_path, "--out", tmp_path / "out"), "is a folder")
-
-
-def test_out_inside_a_file(text):
-    assert_refused(command("compare", *QUICK, "--text", text, "--out", text / "out"), "cannot write to the folder", "--out")
+def test_out_inside_a_file(text, tmp_path, capsys):
+    found = called(capsys, "compare", "--text", text, "--cache", tmp_path, "--out", text / "out")
+    assert_refused(found, "cannot write to the folder", "--out")
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc, where not even root can make a folder")
-def test_out_where_nobody_may_write(text):
-    assert_refused(command("compare", *QUICK, "--text", text, "--out", "/proc/out"), "cannot write to the folder /proc/out")
+def test_out_where_nobody_may_write(text, tmp_path, capsys):
+    found = called(capsys, "compare", "--text", text, "--cache", tmp_path, "--out", "/proc/out")
+    assert_refused(found, "cannot write to the folder /proc/out")
 
 
-def test_a_disk_that_fills_up_leaves_older_results_whole(text, tmp_path):
+def test_a_disk_that_fills_up_leaves_older_results_whole(small, text, tmp_path, capsys, monkeypatch):
     """A limit on the size of files makes the system refuse to write on, in the middle of a file, as a full disk does."""
+    assert main(compare(text, tmp_path)) == 0
     out = tmp_path / "out"
-    assert command("compare", *QUICK, "--text", text, "--out", out).returncode == 0
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
-    limit = len(before["losses.png"]) // 2
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limit, write = len(before[out / "report.html"]) // 2, report.write
 
-    def small_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    def full_disk(*found):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+        return write(*found)
 
-    assert all(len(content) < limit for name, content in before.items() if not name.startswith("losses."))
-    result = command("compare", *QUICK, "--seed", 7, "--text", text, "--out", out, preexec_fn=small_files)
-    assert_refused(result, "cannot write", "losses.")
-    after = {path.name: path.read_bytes() for path in out.iterdir()}
+    monkeypatch.setattr(report, "write", full_disk)
+    try:
+        found = called(capsys, *compare(text, tmp_path, "--seed", "7"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert_refused(found, "cannot write")
+    after = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     assert after.keys() == before.keys()
-    assert after["losses.png"] == before["losses.png"]
+    assert after[out / "report.html"] == before[out / "report.html"]
 
 
-def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(text, tmp_path):
-    line = [sys.executable, "-m", "minimapnet", "compare", "--text", str(text), "--out", str(tmp_path / "out")]
+def test_ctrl_c_is_one_line_and_leaves_nothing_behind(tmp_path):
+    line = [sys.executable, "-m", "minimapnet", *compare("grammar", tmp_path)]
+    line[line.index("smoke")] = "full"
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("out/tokenizer-*")) and time.monotonic() < deadline:
-        time.sleep(0.05)  # until training is about to begin
+    while not list(tmp_path.glob("out/.runs-*/warm/step-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)  # until training has begun
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert stdout == ""
+    assert (process.returncode, stdout) == (130, "")
     assert stderr == "minimapnet: stopped before the end\n"
-    assert [path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith("tokenizer-")] == []
-
-
-def test_training_teaches_more_than_an_untrained_model_knows(text, tmp_path):
-    assert main(["compare", "--preset", "smoke", "--steps", "150", "--text", str(text), "--out", str(tmp_path)]) == 0
-    results = json.loads((tmp_path / "results.json").read_text())
-    for name, proposal in results["proposals"].items():
-        for curve in proposal["curves"].values():
-            (_, middle), (_, last) = curve
-            assert last < middle, name
-            assert last < math.log(results["vocabulary"]) - 0.5, name
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (("--steps", "0"), "--steps: must be a whole number of at least 1"),
-        (("--steps", "many"), "--steps: must be a whole number"),
+        (("--seeds", "0"), "--seeds: must be a whole number of at least 1"),
+        (("--seeds", "many"), "--seeds: must be a whole number"),
         (("--seed", "-1"), "--seed: must be a whole number of at least 0"),
         (("--preset", "huge"), "--preset: invalid choice"),
     ],
 )
 def test_wrong_arguments(arguments, part, capsys):
     assert_refused(called(capsys, "compare", *arguments), part)
+
+
+def test_without_a_gpu(text, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(backend, "_why_no_cupy", lambda: "no GPU works here")
+    found = called(capsys, *compare(text, tmp_path, "--backend", "cupy"))
+    assert_refused(found, "the cupy backend cannot be used: no GPU works here")

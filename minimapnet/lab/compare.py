@@ -33,6 +33,7 @@ def compare(source: str, preset: str, seed: int, cache: Path, folder: Path, seed
         chosen = {name: replace(getattr(settings, name), seeds=seeds) for name in ("scratch", "branches")}
         settings = replace(settings, **chosen)
     text = experiments.read_text(source, cache, settings)  # before any run, and into the cache
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".runs-") as kept:
         job = {
             "settings": presets.as_json(settings),
