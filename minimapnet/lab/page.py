@@ -10,10 +10,12 @@ STYLE = """
 :root { color-scheme: light; }
 body { font: 1rem/1.5 system-ui, sans-serif; color: #111; background: #fff; max-width: 62rem; margin: auto; padding: 1rem; }
 h1, h2, h3 { line-height: 1.25; } h2 { margin-top: 2.5rem; border-top: 1px solid #bbb; padding-top: 1rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+.wide { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child { text-align: left; }
 table.claims td, table.claims th { text-align: left; white-space: normal; vertical-align: top; }
+.claims tbody th { width: 32%; font-weight: normal; }
 .verdict { font-weight: bold; border-left: .35rem solid #0072B2; padding-left: .5rem; }
 .rule { color: #444; font-size: .9rem; }
 figure { margin: 1rem 0; overflow-x: auto; } figure img { width: 100%; min-width: 38rem; height: auto; }
@@ -25,7 +27,9 @@ figure { margin: 1rem 0; overflow-x: auto; } figure img { width: 100%; min-width
 .scale i { font-style: normal; padding: .1rem .5rem; border: 1px solid #ccc; font-size: .9rem; }
 .sentence i, .scale i { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
 @media print {
-  body { max-width: none; font-size: 10pt; } figure, tr, .token { break-inside: avoid; } figure img { min-width: 0; }
+  html { font-size: 9pt; } body { max-width: none; padding: 0; }
+  table { font-size: .8rem; } th, td { padding: .15rem .3rem; }
+  .wide { overflow: visible; } figure, tr, .token { break-inside: avoid; } figure img { min-width: 0; }
 }
 """
 
