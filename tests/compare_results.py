@@ -86,8 +86,9 @@ def outcome(seeds: int = 3, gains: dict | None = None) -> tuple[dict, dict]:
 
 def stage(step: int, i: int) -> dict:
     masks = []
-    for k in (1, 2, 4, 8):
-        mask, head = 8 * (1 - 0.2 * i) / k, (0.01 + 0.11 * i) / k**0.8
+    for k in (1, 2, 0.15, 0.4):
+        size = 10 * k if k < 1 else k
+        mask, head = 8 * (1 - 0.2 * i) / size, (0.01 + 0.11 * i) / size**0.8
         masks.append(
             {
                 "k": k,

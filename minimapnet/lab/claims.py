@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from minimapnet.lab import verdicts
-from minimapnet.lab.tables import cost_ratio, interval_words, label, percent, signed, uncertain_percent
+from minimapnet.lab.tables import cost_ratio, interval_words, label, masked_words, percent, signed, uncertain_percent
 
 EXACT = 1e-6  # relative error up to which two parts are said to make up the whole
 WORTH_IT = 0.10  # share of the mask variance that a proposal could remove, from which on headroom is called large
@@ -110,8 +110,8 @@ def decomposition(results: dict) -> Claim:
         f"{exact['mask']:.4g} (masks) = {exact['data'] + exact['mask']:.4g}, and the whole is {exact['whole']:.4g} nats²."
     ]
     for k, course in by_masked(stages, "mask_share"):
-        numbers.append(f"{k} masked: masks make {uncertain_percent(course[-1][1])} of the variance at the last stage")
-        answer.append(f"With {k} masked, the masks' share is {_course(course)}.")
+        numbers.append(f"{masked_words(k)}: masks make {uncertain_percent(course[-1][1])} of the variance at the last stage")
+        answer.append(f"With {masked_words(k)}, the masks' share is {_course(course)}.")
     return Claim(
         "the decomposition",
         "Does the decomposition hold, and how large is each part as training goes on?",
@@ -129,8 +129,8 @@ def headroom(results: dict) -> Claim:
     numbers, answer, found = [], [], []
     for k, course in by_masked(results["stages"], "headroom_share"):
         found.append(verdicts.of_share(ends(course[-1][1]), WORTH_IT))
-        numbers.append(f"{k} masked: {uncertain_percent(course[-1][1])} of the mask variance at the last stage")
-        answer.append(f"With {k} masked, the headroom is {_course(course)} of the mask variance: {found[-1]}.")
+        numbers.append(f"{masked_words(k)}: {uncertain_percent(course[-1][1])} of the mask variance at the last stage")
+        answer.append(f"With {masked_words(k)}, the headroom is {_course(course)} of the mask variance: {found[-1]}.")
     return Claim(
         "the headroom",
         "How much of the mask variance could the best proposal remove, by stage of training and by masked tokens?",

@@ -51,7 +51,9 @@ def styles(results: dict) -> dict[str, tuple[str, str, str]]:
 def new_figure(title: str, height: float) -> Figure:
     """Give an empty figure under a title, which is broken into lines where it is long."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    figure.suptitle("\n".join(textwrap.wrap(title, 88)), fontsize=TITLE, fontweight="bold")
+    figure.suptitle(
+        "\n".join(textwrap.wrap(title.replace(" %", "\N{NO-BREAK SPACE}%"), 88)), fontsize=TITLE, fontweight="bold"
+    )
     return figure
 
 

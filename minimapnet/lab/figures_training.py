@@ -12,6 +12,13 @@ from minimapnet.lab.tables import cost_ratio, interval_words, label
 SHOWN_FROM = 0.25  # share of the steps: the loss axis ends at the greatest loss from there on, as the start dwarfs the rest
 
 LEGEND_COLUMNS = 3
+WIDEST = 20.0  # ratio up to which an interval widens the axis; beyond, it runs out of the panel
+RATIO_TICKS = (  # by how wide the axis is, so that no two touch
+    (3, (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.4, 1.6, 2)),
+    (10, (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.4, 2, 3, 5, 10)),
+    (100, (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)),
+    (math.inf, (0.001, 0.01, 0.1, 1, 10, 100, 1000)),
+)
 
 
 def losses(results: dict, times: dict, experiment: str):
@@ -188,7 +195,7 @@ def _value(axes, one, place, results):
     look["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
     axes.annotate(f"{one.mean:.2f}", (one.mean, place), (0, 7), **look)
     by_seed = claims.steps_by_seed(results, one.experiment, one.name)
-    if claims.reached(by_seed) < len(by_seed):
+    if one.measure == "steps" and claims.reached(by_seed) < len(by_seed):
         words = f"reached in {claims.reached(by_seed)} of {len(by_seed)}"
         axes.annotate(words, (one.mean, place), (0, -16), **look | {"ha": "right" if one.mean > 1 else "center"})
 
@@ -206,10 +213,11 @@ def _places(rows):
 
 def _ratio_ticks(axes, found):
     ends = [end for one in found for end in (*(one.interval or ()), one.mean)] or [1.0]
-    low, high = min(*ends, 0.95) / 1.06, max(*ends, 1.05) * 1.06
-    choices = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.4, 2, 3, 5, 10, 20)
-    fine = (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.6, 2)
-    chosen = [tick for tick in (fine if high / low < 3 else choices) if low <= tick <= high]
+    means = [one.mean for one in found] or [1.0]
+    low = min(*means, max(min(ends), 1 / WIDEST), 0.95) / 1.1
+    high = max(*means, min(max(ends), WIDEST), 1.05) * 1.1
+    chosen = next(ticks for widest, ticks in RATIO_TICKS if high / low < widest)
+    chosen = [tick for tick in chosen if low <= tick <= high]
     axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(ticker.FixedLocator(chosen))
     axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
@@ -236,12 +244,14 @@ def _ratios_title(results, times):
     found = [one for one in claims.judged(results, times, ("steps", "time")) if one.interval is not None]
     if not found:
         return "Steps and time to the baseline's final loss, one seed: no verdict"
-    best = min(found, key=lambda one: one.interval[1])
+    best = min(found, key=lambda one: (one.verdict != verdicts.FASTER, one.interval[1]))
     where = f"{best.name} ({claims.TITLES.get(best.experiment, best.experiment)})"
-    faster = sum(one.verdict == verdicts.FASTER for one in found)
+    faster, slower = (sum(one.verdict == verdict for one in found) for verdict in (verdicts.FASTER, verdicts.SLOWER))
+    counts = f"faster in {faster or 'none'}" + (f", slower in {slower}," if slower else "")
+    nearest = "the clearest" if faster else "the nearest to it"
     return (
-        f"MAPNet's unbiased masks are faster in {faster} of {len(found)} comparisons; the clearest, {where}, takes "
-        f"{best.mean:.2f} {interval_words(best.interval, '.2f')} of the {best.measure}"
+        f"MAPNet's unbiased masks are {counts} of {len(found)} comparisons; {nearest}, {where}, "
+        f"takes {best.mean:.2f} {interval_words(best.interval, '.2f')} of the {best.measure}"
     )
 
 

@@ -1,11 +1,10 @@
 """Figures of the gradient's variance along the warm start: its parts, the headroom, and how near MAPNet comes to it."""
 
 import numpy
-from matplotlib import ticker
 
 from minimapnet.lab import claims
 from minimapnet.lab.figure_style import BY_MASKED, new_figure
-from minimapnet.lab.tables import percent
+from minimapnet.lab.tables import amount, masked_words, percent
 
 BINS = 10  # of the calibration curve, equally full
 
@@ -16,21 +15,23 @@ def variance_parts(results: dict):
     shares = [course[-1][1][0] for _, course in claims.by_masked(stages, "mask_share")]
     figure = new_figure(
         f"Masks make {_span(shares)} of the gradient's variance at step {stages[-1]['step']:,}; "
-        "the rest comes from which sentence is drawn",
+        + ("estimates above 100 % are noise" if max(shares) > 1 else "the rest comes from which sentence is drawn"),
         5.2,
     )
     sizes, share = figure.subplots(1, 2)
     for (k, masks), (_, data), look in zip(
         claims.by_masked(stages, "mask"), claims.by_masked(stages, "data"), _looks(stages), strict=True
     ):
-        _course(sizes, stages, masks, look, 1.0, f"masks, {k} masked")
-        _course(sizes, stages, data, (look[0], look[1], look[2]), 1.0, f"data, {k} masked", hollow=True)
+        _course(sizes, stages, masks, look, 1.0, f"masks, {masked_words(k)}")
+        _course(sizes, stages, data, (look[0], look[1], look[2]), 1.0, f"data, {masked_words(k)}", hollow=True)
     sizes.set_yscale("log")
     sizes.set_ylabel("variance (nats², one mask of one sentence)")
-    sizes.set_title("filled: masks; open: data", loc="left")
+    few = any(pair[0] <= 0 for _, course in claims.by_masked(stages, "data") for _, pair in course)
+    sizes.set_title("filled: masks; open: data" + (" (none where estimated ≤ 0)" if few else ""), loc="left")
     for (k, course), look in zip(claims.by_masked(stages, "mask_share"), _looks(stages), strict=True):
-        _course(share, stages, course, look, 100.0, f"{k} masked")
-    share.set_ylim(0, 103)
+        _course(share, stages, course, look, 100.0, masked_words(k))
+    share.set_ylim(0, max(103, min(125, share.get_ylim()[1])))
+    share.axhline(100, color="black", linewidth=0.8)
     share.set_ylabel("the masks' share (%)")
     share.set_title("share of the whole, 95 % intervals", loc="left")
     share.legend(frameon=False, loc="lower left", ncols=2)
@@ -48,25 +49,24 @@ def headroom(results: dict):
     early = max(course[0][1][0] for _, course in courses)
     figure = new_figure(
         f"The best proposal could remove {percent(greatest)} of the mask variance at step {stages[-1]['step']:,} "
-        f"({k} masked), and {percent(early)} at step {first:,}",
+        f"({masked_words(k)}), and {percent(early)} at step {first:,}",
         5.2,
     )
     by_stage, by_masked = figure.subplots(1, 2, sharey=True)
     for (k, course), look in zip(courses, _looks(stages), strict=True):
-        _course(by_stage, stages, course, look, 100.0, f"{k} masked")
+        _course(by_stage, stages, course, look, 100.0, masked_words(k))
     _stage_axis(by_stage, stages)
     by_stage.set_ylabel("headroom (% of the mask variance)")
     by_stage.set_title("by stage, 95 % intervals", loc="left")
     by_stage.legend(frameon=False, loc="upper left")
+    order = [k for k, _ in courses]
     shades = numpy.linspace(0.75, 0.0, len(stages))
     for stage, shade, mark in zip(stages, shades, "osD^vPX*" * len(stages), strict=False):
-        ks = [one["k"] for one in stage["masks"]]
+        ks = [order.index(one["k"]) for one in stage["masks"]]
         values = [100 * one["headroom_share"][0] for one in stage["masks"]]
         by_masked.plot(ks, values, "-", marker=mark, markersize=6, color=str(shade), label=f"step {stage['step']:,}")
-    by_masked.set_xscale("log")
-    by_masked.set_xticks(ks, list(map(str, ks)))
-    by_masked.xaxis.set_minor_locator(ticker.NullLocator())
-    by_masked.set_xlabel("masked tokens (logarithmic)")
+    by_masked.set_xticks(range(len(order)), [amount(k) for k in order])
+    by_masked.set_xlabel("masked tokens, number or share")
     by_masked.set_title("by number of masked tokens", loc="left")
     by_masked.legend(frameon=False, loc="upper right")
     by_masked.grid(alpha=0.3)

@@ -31,11 +31,16 @@ def label(proposal: dict) -> str:
     return proposal["name"] if proposal["unbiased"] else f"{proposal['name']} (biased)"
 
 
+def amount(masked: int | float) -> str:
+    """Write a number of tokens as it is, and a share of them in percent."""
+    return f"{100 * masked:.0f} %" if 0 < masked < 1 else f"{masked:g}"
+
+
 def masked_words(masked) -> str:
     """Write a number of masked tokens, or a share of them."""
     if masked is None:
         return "masked as named"
-    return f"{100 * masked:.0f} % masked" if 0 < masked < 1 else f"{masked:g} masked"
+    return f"{amount(masked)} masked"
 
 
 def cost_ratio(results: dict, times: dict, experiment: str, name: str) -> float | None:
@@ -72,7 +77,7 @@ def of_stages(results: dict) -> Table:
         for one in stage["masks"]:
             shares = [uncertain_percent(one["mask_share"]), uncertain_percent(one["headroom_share"])]
             parts = [f"{one['data'][0]:.3g}", f"{one['mask'][0]:.3g}"]
-            table.append([f"{stage['step']:,}", f"{stage['loss']:.3f}", str(one["k"]), *parts, *shares])
+            table.append([f"{stage['step']:,}", f"{stage['loss']:.3f}", amount(one["k"]), *parts, *shares])
     return table
 
 
