@@ -136,7 +136,7 @@ def layernorm_backward(dy, xhat, rstd, weight):
     width = dy.shape[-1]
     dx = np.empty(dy.shape, dy.dtype)
     mean_of = np.full((width, 1), 1 / width, dy.dtype)
-    for d, saved, scale, out in _paired_blocks(dy, xhat, rstd, dx):
+    for d, out, saved, scale in _paired_blocks((dy, dx), (xhat, rstd)):
         np.multiply(d, weight, out=out)
         product = out * saved
         out -= out @ mean_of
@@ -146,19 +146,19 @@ def layernorm_backward(dy, xhat, rstd, weight):
     return dx
 
 
-def _paired_blocks(dy, xhat, rstd, dx):
-    """Walk over blocks of dy beside the same rows of what was saved, which may serve many dy."""
-    width = dy.shape[-1]
-    if len(xhat) == len(dy):
-        arrays = tuple(a.reshape(-1, a.shape[-1]) for a in (dy, xhat, rstd, dx))
+def _paired_blocks(many, saved):
+    """Walk over blocks of the arrays `many` (R, ..., C) beside the same rows of those `saved` (R or 1, ..., C or 1)."""
+    width, count = many[0].shape[-1], len(many[0])
+    if len(saved[0]) == count:
+        arrays = tuple(a.reshape(-1, a.shape[-1]) for a in (*many, *saved))
         for rows in _row_blocks(len(arrays[0]), width):
             yield tuple(a[rows] for a in arrays)
         return
-    dy, dx = (a.reshape(len(a), -1, width) for a in (dy, dx))  # (R, rows, C)
-    xhat, rstd = (a.reshape(-1, a.shape[-1]) for a in (xhat, rstd))  # (rows, C), (rows, 1)
-    for rows in _row_blocks(len(xhat), width):
-        for some in _row_blocks(len(dy), xhat[rows].size):
-            yield dy[some, rows], xhat[rows], rstd[rows], dx[some, rows]
+    many = tuple(a.reshape(count, -1, width) for a in many)  # (R, rows, C)
+    saved = tuple(a.reshape(-1, a.shape[-1]) for a in saved)  # (rows, C or 1)
+    for rows in _row_blocks(len(saved[0]), width):
+        for some in _row_blocks(count, saved[0][rows].size):
+            yield *(a[some, rows] for a in many), *(a[rows] for a in saved)
 
 
 def softmax_forward(scores, scale: float, bias=None):
@@ -184,14 +184,9 @@ def softmax_backward(dprobs, probs, scale: float):
     """
     width = dprobs.shape[-1]
     ones = np.ones((width, 1), dprobs.dtype)
-    for number, d in enumerate(dprobs):
-        saved = probs[number if len(probs) == len(dprobs) else 0].reshape(-1, width)
-        flat = d.reshape(-1, width)
-        for rows in _row_blocks(len(flat), width):
-            block, p = flat[rows], saved[rows]
-            block -= (block * p) @ ones
-            block *= p
-            block *= scale
+    for block, p in _paired_blocks((dprobs,), (probs,)):
+        block -= (block * p) @ ones
+        block *= p * scale
 
 
 def softmax_cross_entropy(logits, targets):
@@ -272,15 +267,15 @@ PRODUCT_ELEMENTS = 1 << 18  # of gradients that are multiplied out for single se
 
 
 def split_batch(sentences: int, tokens: int) -> list[slice]:
-    """Cut a batch of `sentences` of `tokens` each into the parts that `run` works on side by side, or a task in turn."""
-    workers = 1 if pool.inside() else pool.threads()
+    """Cut a batch of `sentences` of `tokens` each into the parts that `run` works on side by side."""
+    workers = pool.threads()
     rounds = -(-sentences * tokens // (CHUNK_TOKENS * workers))
     return pool.split(sentences, workers * rounds)
 
 
 def workers(tasks: int) -> int:
     """Give how many of `tasks` tasks `run` has under way at once: task i is done by worker i modulo this number."""
-    return 1 if pool.inside() else max(1, min(pool.threads(), tasks))
+    return max(1, min(pool.threads(), tasks))
 
 
 def split_rows(rows: int) -> list[slice]:
