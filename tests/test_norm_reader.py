@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from minimapnet import backend
-from minimapnet.model.norm_reader import NormReader, _factor, _gram_squares, squares, sum_rows
+from minimapnet.model.norm_reader import NormReader, _gram_squares, factor, squares, sum_rows
 from minimapnet.model.readers import GradientReader
 
 
@@ -65,10 +65,10 @@ def test_a_factor_is_made_once_for_all_replicas(xp):
 
 @pytest.mark.parametrize(("T", "C"), [(3, 9), (9, 3), (4, 4), (4, 3)])
 def test_factor_has_the_gram_matrix_of_its_rows(xp, T, C):
-    x = rows(1, T, C, 1, "float64")[0][0]
-    factor = backend.to_host(_factor(backend.to_device(x)))
-    assert factor.shape == (min(T, C + 1), T)
-    numpy.testing.assert_allclose(factor.T @ factor, x @ x.T + 1, rtol=1e-12)
+    x = rows(2, T, C, 1, "float64")[0]
+    for one, found in zip(x, backend.to_host(factor(backend.to_device(x))), strict=True):
+        assert found.shape == (min(T, C + 1), T)
+        numpy.testing.assert_allclose(found.T @ found, one @ one.T + 1, rtol=1e-12)
 
 
 def test_equal_rows_can_be_factored(xp):

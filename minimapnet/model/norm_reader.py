@@ -84,7 +84,7 @@ class NormReader:
         if self.factors is None or d.shape[1] == 1:
             return _gram_squares(x, d, 1.0)
         if name not in self.factors:
-            self.factors[name] = _factor(x[0])
+            (self.factors[name],) = factor(x)
         return squares(backend.xp.matmul(self.factors[name], d))  # (U, T, F) before it is squared
 
     def _should_multiply_out(self, x, d):
@@ -132,23 +132,23 @@ def _gram_squares(x, d, one):
     return (gram_x * gram_d).sum(axis=(1, 2))
 
 
-def _factor(x):
-    """Give R with R^T R = (X, 1)(X, 1)^T: x (T, C) -> (min(T, C + 1), T).
+def factor(x):
+    """Give R with R^T R = (X, 1)(X, 1)^T of each sentence: x (B, T, C) -> (B, min(T, C + 1), T).
 
     For float32 R is the Cholesky factor of the Gram matrix, made in float64 and so as exact as float32 can hold, several
     times faster than the triangle of a QR decomposition. The ridge, which is far below float32's rounding, keeps it positive
     where rows are equal. For float64, where no wider type is at hand, it is the triangle.
     """
     xp = backend.xp
-    x = xp.concatenate([x, xp.ones((len(x), 1), x.dtype)], axis=1)  # (T, C + 1)
-    if x.shape[0] >= x.shape[1]:
-        return x.T
-    if x.dtype == "float64":
-        return xp.linalg.qr(x.T, mode="r")
+    B, T, C = x.shape
+    if T > C or x.dtype == "float64":
+        with_one = xp.concatenate([x, xp.ones((B, T, 1), x.dtype)], axis=2).swapaxes(1, 2)  # (B, C + 1, T)
+        return with_one if T > C else xp.linalg.qr(with_one, mode="r")
     wide = x.astype("float64")
-    gram = wide @ wide.T  # (T, T)
-    gram += 1e-12 * xp.trace(gram) * xp.eye(len(gram))
-    return xp.linalg.cholesky(gram).T.astype(x.dtype)
+    gram = xp.matmul(wide, wide.swapaxes(1, 2)) + 1.0  # (B, T, T)
+    diagonal = gram.reshape(B, T * T)[:, :: T + 1]  # (B, T), a view
+    diagonal += 1e-12 * diagonal.sum(axis=1, keepdims=True)
+    return xp.linalg.cholesky(gram).swapaxes(1, 2).astype(x.dtype)
 
 
 def _sum_by_id(ids, dy):

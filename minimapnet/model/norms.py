@@ -10,7 +10,7 @@ from minimapnet.errors import InputError
 from minimapnet.model.gradients import loss_weights
 from minimapnet.model.masked_batch import masked_batch
 from minimapnet.model.norm_reader import NormReader
-from minimapnet.model.replicas import replicas_backward
+from minimapnet.model.replicas import input_factors, replicas_backward
 
 MEMORY_BUDGET = 32 * 2**20  # bytes that the replicas may fill
 
@@ -127,12 +127,14 @@ def _part_squares(model, part, replicas):
     # Below it a token's loss has spread over its sentence: from here on each token has a replica of all T rows.
     below = embedding_cache, caches[:-1]
     found = []
-    for b in range(len(part.starts) - 1):
-        one = _of_sentence((below, mixing_cache), b, {id(array) for array in model.params.values()})
-        tokens, factors = part.tokens(slice(b, b + 1)), {}
+    factors = input_factors(caches[:-1])  # {layer: (B, min(T, C + 1), T)}
+    parameters = {id(array) for array in model.params.values()}
+    for b, one in enumerate(_by_sentence((below, mixing_cache), len(part.starts) - 1, parameters)):
+        tokens = part.tokens(slice(b, b + 1))
+        of_sentence = {name: factor[b] for name, factor in factors.items()}
         for start in range(tokens.start, tokens.stop, replicas):
             some = slice(start, min(start + replicas, tokens.stop))
-            dense = NormReader(None, model.config.tie_word_embeddings, factors=factors)
+            dense = NormReader(None, model.config.tie_word_embeddings, factors=of_sentence)
             dense.decoding = reader.decoding and tuple(array[some] for array in reader.decoding)
             replicas_backward(model, dx[some], dmixed[some], rows[some], one, dense)
             found.append(dense.squares)
@@ -140,9 +142,11 @@ def _part_squares(model, part, replicas):
     return reader.squares | squares
 
 
-def _of_sentence(cache, b, parameters):
-    """Give what sentence b has in a cache of several: its row of every array, but the parameters (by id) as they are."""
-    if isinstance(cache, (tuple, list)):
-        return type(cache)(_of_sentence(part, b, parameters) for part in cache)
-    is_parameter = id(cache) in parameters or not hasattr(cache, "shape")
-    return cache if is_parameter else cache[b : b + 1]
+def _by_sentence(cache, sentences, parameters):
+    """Give what each sentence has in a cache of several: its row of every array, but the parameters (by id) as they are."""
+    if isinstance(cache, (tuple, list)) and cache:
+        parts = [_by_sentence(part, sentences, parameters) for part in cache]
+        return [type(cache)(one) for one in zip(*parts, strict=True)]
+    if id(cache) in parameters or not hasattr(cache, "shape"):
+        return [cache] * sentences
+    return [cache[b : b + 1] for b in range(sentences)]

@@ -20,7 +20,7 @@ Axis letters: R replicas, M outer products of a replica, T tokens, C channels, F
 
 from minimapnet import backend
 from minimapnet.model.attention import attention_row_backward
-from minimapnet.model.norm_reader import squares, sum_rows
+from minimapnet.model.norm_reader import factor, squares, sum_rows
 
 
 def replicas_backward(model, dx, dmixed, rows, cache, reader):
@@ -41,6 +41,16 @@ def replicas_backward(model, dx, dmixed, rows, cache, reader):
     dx, dmixed = model.feed_start_backward(i, dx, dy, tokenwise_cache, reader)  # (R, T, C) each
     dx += model.mixing_backward(i, dmixed, mixing_cache, reader)
     model.encoder_backward(dx, (embedding_cache, caches[:i]), reader)
+
+
+def input_factors(caches):
+    """Factor the inputs of the linear layers of `caches` for the norm reader: {layer: (B, min(T, C + 1), T)}."""
+    factors = {}
+    for i, (((qkv_x, _), _), tokenwise_cache, _, _) in enumerate(caches):
+        ((out_x, _), *_), (in_x, _), _, (feed_x, _), *_ = tokenwise_cache
+        inputs = {"qkv": qkv_x, "attention_out": out_x, "feed_in": in_x, "feed_out": feed_x}
+        factors |= {f"layer{i}.{name}": factor(x) for name, x in inputs.items()}
+    return factors
 
 
 def _mixing_row_backward(i, dx, dmixed, cache, rows, reader):
@@ -87,17 +97,17 @@ def _feed_end_backward(i, u, v, cache, reader):
     v = v * norm_weight
     v -= v.mean(axis=2, keepdims=True)
     agreement = (v.reshape(R * M, C) @ xhat.T).reshape(R, M, T)
+    u = u * rstd[:, 0]  # on the side that is narrow
     c = (u * agreement).sum(axis=1)[:, :, None] / C  # (R, T, 1)
     dx = _multiplied_out(u, v)  # (R, T, C)
     dx -= c * xhat
-    dx *= rstd
 
     # 2. y = feed_out(gelu(y))
     reader.linear(f"layer{i}.feed_out", feed_x, dx)
     through = (v.reshape(R * M, C) @ feed_weight.T).reshape(R, M, F)
     dy = _multiplied_out(u, through)  # (R, T, F)
     dy -= c * (xhat @ feed_weight.T)
-    dy *= rstd * slope
+    dy *= slope
     return dx, dy
 
 
