@@ -108,7 +108,9 @@ def predicted(size: Size) -> float:
     head = 2 * B * K * C * V
     top = B * K * (12 * C * C + 5 * size.heads * T * C)
     dense = B * K * (L - 1) * (12 * T * C * C + 4 * T * T * C + 9 * min(T, C) * T * C)  # inputs, attention, norms
-    return 2.0 * (forward + head + top + dense)
+    terms = 2 * size.heads + 1  # the end of the topmost dense layer goes back as so many outer products, not as T rows
+    spared = B * K * (4 * T * C * C - 4 * terms * C * C - 7 * terms * T * C) - B * 4 * T * C * C if L > 1 else 0
+    return 2.0 * (forward + head + top + dense - spared)
 
 
 def growth(rounds, plot):
