@@ -166,6 +166,13 @@ def approach(results: dict) -> Claim:
     ]
     if won <= 0:
         answer.append("Its masks have more variance than uniform ones.")
+    answer += [
+        f"At the end of its branches, {one['name']} wins {percent(one['mapnet']['headroom_won'])} (mean over seeds), with a "
+        f"correlation of {one['mapnet']['correlation']:.2f} and a divergence of {one['mapnet']['kl']:.3g} nats."
+        for experiment in results["experiments"].values()
+        for one in experiment["proposals"]
+        if one.get("mapnet")
+    ]
     numbers = f"{percent(won)} of the headroom won", f"KL {last['kl']:.3g} nats", f"correlation {last['correlation']:.2f}"
     return Claim("MAPNet", question, verdict, numbers, tuple(answer), rule, ("mapnet", "calibration"))
 
