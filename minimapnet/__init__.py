@@ -6,6 +6,7 @@ Source: Chen 2020, Variance-reduced Language Pretraining via a Mask Proposal Net
 from minimapnet.backend import use
 from minimapnet.errors import InputError
 from minimapnet.masking.distributions import ConditionalBernoulli, UniformMasks
+from minimapnet.masking.mapnet import MapNet, MapNetConfig
 from minimapnet.masking.optimal import optimal_mask_proposal, optimal_position_proposal
 from minimapnet.masking.variance import decompose_variance
 from minimapnet.masking.variance_report import VarianceReport
@@ -19,6 +20,8 @@ __all__ = [
     "BertConfig",
     "ConditionalBernoulli",
     "InputError",
+    "MapNet",
+    "MapNetConfig",
     "UniformMasks",
     "VarianceReport",
     "decompose_variance",
