@@ -59,7 +59,8 @@ def branches(settings: BranchSettings) -> list[Candidate]:
     """Give the proposals of the branches: uniform masks of several sizes, then the others."""
     exact = each_alone(norm_from_tokens)
     uniform = [
-        Candidate(f"uniform, {amount(k)} masked", "uniform", k, lambda model, seed, k=k: UniformProposal(k)) for k in settings.masked
+        Candidate(f"uniform, {amount(k)} masked", "uniform", k, lambda model, seed, k=k: UniformProposal(k))
+        for k in settings.masked
     ]
     k, learning = settings.pool_masked, {"uniform": UNIFORM_SHARE, "learning_rate": settings.mapnet_learning_rate}
     return [

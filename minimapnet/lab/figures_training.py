@@ -12,6 +12,7 @@ from minimapnet.lab.tables import cost_ratio, interval_words, label
 SHOWN_FROM = 0.25  # share of the steps: the loss axis ends at the greatest loss from there on, as the start dwarfs the rest
 
 LEGEND_COLUMNS = 3
+LONGEST = 2.5  # times the baseline's run: what takes longer runs out of the panel
 WIDEST = 20.0  # ratio up to which an interval widens the axis; beyond, it runs out of the panel
 RATIO_TICKS = (  # by how wide the axis is, so that no two touch
     (3, (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.4, 1.6, 2)),
@@ -31,7 +32,9 @@ def losses(results: dict, times: dict, experiment: str):
     over_time = figure.add_subplot(grid[0, 1], sharey=over_steps)
     lows, highs = [], []
     for proposal in run["proposals"]:
-        curves = numpy.array(list(proposal["curves"].values()))  # (seeds, evaluations, 2)
+        curves = numpy.array(
+            [convergence.smoothed(curve) for curve in proposal["curves"].values()]
+        )  # (seeds, evaluations, 2)
         steps, values = curves[0, :, 0], curves[:, :, 1]
         lows.append(values.min())
         highs.append(values[:, steps >= SHOWN_FROM * steps[-1]].max())
@@ -46,17 +49,19 @@ def losses(results: dict, times: dict, experiment: str):
                     scale * steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.13, linewidth=0
                 )
     room = 0.06 * (max(highs) - min(lows))
-    _references(over_steps, results, run, max(highs) + room)
-    over_steps.set_ylim(min(lows) - room, max(highs) + room)
+    limits = min(lows) - room, max(highs) + room
+    _references(over_steps, results, run, limits)
+    over_steps.set_ylim(limits)
     over_steps.set_ylabel("validation loss (nats per masked token)")
     over_steps.set_xlabel("training step")
     over_time.set_xlabel(f"time (in steps of {run['baseline']})")
     over_time.tick_params(labelleft=False)
-    over_steps.set_title("over steps", loc="left")
+    over_steps.set_title(f"over steps; means of {convergence.SMOOTHED} evaluations", loc="left")
     over_time.set_title("over time: steps × what a step costs", loc="left")
     _legend(figure.add_subplot(grid[1, :]), over_steps)
+    over_steps.set_xlim(left=0)
+    over_time.set_xlim(0, LONGEST * run["steps"])
     for axes in (over_steps, over_time):
-        axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
     _finals(figure, grid, run, looks)
     return figure
@@ -127,16 +132,15 @@ def cost(results: dict, times: dict):
     return figure
 
 
-def _references(axes, results, run, top):
+def _references(axes, results, run, limits):
     """Draw the unigram entropy, or the loss of the warm start, where it lies within the axis."""
     lines = [("unigram entropy", results["text"]["unigram_entropy"])]
     if results["text"].get("true_entropy") is not None:
         lines.append(("true entropy", results["text"]["true_entropy"]))
     if "warm" in run:
         lines.append(("warm start", run["warm"]["curve"][-1][1]))
-    lowest = min(one["final"]["mean"] for one in run["proposals"])
     for name, value in lines:
-        if value is not None and lowest - 0.5 < value < top:
+        if value is not None and limits[0] < value < limits[1]:
             axes.axhline(value, color="black", linestyle=(0, (1, 2)), linewidth=1.2)
             axes.annotate(
                 name,
