@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from minimapnet import Bert, InputError, backend
+from minimapnet.text.tokenizer import characters
 from minimapnet.training import checkpoint
 
 STATES = {
@@ -222,3 +223,12 @@ def test_transformers_reads_a_checkpoint(tmp_path):
     with torch.no_grad():
         logits = theirs(torch.tensor(ids)).logits.numpy()
     numpy.testing.assert_allclose(run.model.logits(ids), logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.oracle
+def test_transformers_reads_the_tokenizer_beside_a_model(tmp_path):
+    """Its own choice for a BERT without tokenizer_config.json would leave out the blanks."""
+    transformers = pytest.importorskip("transformers")
+    tokenizer = characters(["abc def h"], cases.VOCABULARY)
+    theirs = transformers.AutoTokenizer.from_pretrained(save(tmp_path, tokenizer=tokenizer))
+    assert theirs("a b [MASK] c")["input_ids"] == tokenizer.encode("a b [MASK] c").ids

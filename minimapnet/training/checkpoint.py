@@ -1,9 +1,10 @@
 """Checkpoints: all that a run needs to go on as if it had never stopped, in a folder that is either whole or not there.
 
     step-00000123/
-        config.json, model.safetensors, tokenizer.json   the model, as transformers and `Bert.from_pretrained` read it
-        state.safetensors                                the optimizer's and the proposal's arrays, as <part>/<name>
-        run.json                                         where the run stood, what it is, and each file's length and digest
+        config.json, model.safetensors          the model, as transformers and `Bert.from_pretrained` read it
+        tokenizer.json, tokenizer_config.json   the tokenizer, as transformers' AutoTokenizer reads it
+        state.safetensors                       the optimizer's and the proposal's arrays, as <part>/<name>
+        run.json                                where the run stood, what it is, and each file's length and digest
 
 A checkpoint is written under a temporary name, put on the disk, and renamed. The digests tell a damaged one from a good one.
 """
@@ -27,8 +28,9 @@ from minimapnet.errors import InputError
 from minimapnet.files import written_whole
 from minimapnet.model import pretrained
 from minimapnet.model.pretrained_files import read_json
+from minimapnet.text.tokenizer import save as save_tokenizer
 
-RUN, STATE, TOKENIZER = "run.json", "state.safetensors", "tokenizer.json"
+RUN, STATE = "run.json", "state.safetensors"
 FORMAT = 1  # of run.json and state.safetensors
 KEPT = 2  # checkpoints of a run
 
@@ -123,8 +125,7 @@ def clear(folder) -> None:
 
 def _write(folder, step, model, tokenizer, states, about) -> None:
     model.save_pretrained(folder)
-    with written_whole(folder / TOKENIZER) as file:
-        file.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+    save_tokenizer(tokenizer, folder)
     arrays = {f"{part}/{name}": numpy.asarray(a, order="C") for part, state in states.items() for name, a in state.items()}
     with written_whole(folder / STATE) as file:
         try:
