@@ -151,6 +151,14 @@ def test_shades_grow_darker_and_letters_stay_readable():
     assert (sentences.shade(-1), sentences.shade(2)) == (sentences.shade(0), sentences.shade(1))
 
 
+def test_each_experiment_tells_its_own_seeds():
+    results, _ = outcome(3)
+    for one in results["experiments"]["branches"]["proposals"]:
+        one["curves"] |= {"7": one["curves"]["0"]}
+    assert "3 seeds" in report.page.experiment_words(results, "scratch")
+    assert "4 seeds" in report.page.experiment_words(results, "branches")
+
+
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_the_lines_are_aligned_and_name_every_proposal(seeds):
     results, times = outcome(seeds)

@@ -46,7 +46,7 @@ def page(results: dict, times: dict, pictures: dict[str, bytes]) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>minimapnet compare: {escape(name)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
-        f"<h1>Do learned masks pay? {escape(name)}, {_seeds(results)}</h1>",
+        f"<h1>Do learned masks pay? {escape(name)}</h1>",
         f"<p>{escape(summary(results))}</p>",
         _overview(found),
         f"<p>{escape(_chance(results, times))}</p>",
@@ -85,7 +85,7 @@ def experiment_words(results: dict, experiment: str) -> str:
     words = f"{title[0].upper()}{title[1:]}: {masked_words(run.get('masked'))}, {run['steps']:,} steps of {run['rows']} rows"
     if "warm" in run:
         words += f" after a warm start of {run['warm']['steps']:,} steps"
-    return f"{words}, {_seeds(results)}; baseline {run['baseline']}"
+    return f"{words}, {_seeds(run)}; baseline {run['baseline']}"
 
 
 def _overview(found):
@@ -146,6 +146,6 @@ def _chance(results, times):
     )
 
 
-def _seeds(results):
-    count = len(results["seeds"])
+def _seeds(run):
+    count = len(run["proposals"][0]["curves"])
     return "one seed" if count == 1 else f"{count} seeds"
