@@ -122,6 +122,14 @@ def test_a_run_that_breaks_off_is_named(tmp_path):
         runs.run_all([Run("scratch", "unheard of", 0)], job(tmp_path), lambda run, count: None)
 
 
+def test_a_run_that_is_killed_while_it_answers_is_named(monkeypatch):
+    code = 'import sys; sys.stdin.read(); print(\'{"steps": 10}\', flush=True); sys.stdout.write(\'{"result": {"cur\')'
+    popen = runs.subprocess.Popen
+    monkeypatch.setattr(runs.subprocess, "Popen", lambda command, **of: popen([sys.executable, "-c", code], **of))
+    with pytest.raises(InputError, match=r"the run scratch, uniform, seed 0 broke off: it ended with code 0"):
+        runs.run_all([Run("scratch", "uniform", 0)], {}, lambda run, count: None)
+
+
 def test_no_process_is_left_behind_after_ctrl_c(tmp_path, monkeypatch):
     started, begin = [], runs._start
     monkeypatch.setattr(runs, "_start", lambda *of: started.append(begin(*of)) or started[-1])

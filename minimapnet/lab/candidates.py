@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minimapnet.lab.presets import BranchSettings, ScratchSettings
+from minimapnet.lab.tables import amount
 from minimapnet.masking.mapnet import MapNet, MapNetConfig
 from minimapnet.masking.mapnet_proposals import MapNetPool, MapNetPosition, MapNetSingle
 from minimapnet.masking.proposals import (
@@ -69,11 +70,6 @@ def branches(settings: BranchSettings) -> list[Candidate]:
         Candidate("MAPNet pool", "MAPNet", k, lambda model, seed: MapNetPool(k, mapnet(model, seed), POOL, **learning)),
         Candidate("optimal single", "optimal", 1, lambda model, seed: SingleProposal(exact, UNIFORM_SHARE)),
     ]
-
-
-def amount(k: int | float) -> str:
-    """Put the number of masked positions, or their share, into words."""
-    return f"{k:.0%}".replace("%", " %") if isinstance(k, float) else str(k)
 
 
 def watching(settings: BranchSettings, model, seed: int) -> Proposal:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from minimapnet import backend
-from minimapnet.lab import candidates, convergence, experiments, presets, runs
+from minimapnet.lab import candidates, convergence, experiments, presets, runs, step_times
 from minimapnet.lab.presets import CompareSettings
 from minimapnet.lab.runs import Run
 from minimapnet.text.batches import unigram_entropy
@@ -62,7 +62,8 @@ def planned(settings: CompareSettings, seed: int) -> dict[Run, int]:
 def _all_runs(settings: CompareSettings, seed: int, job: dict) -> tuple[dict[Run, dict], dict]:
     chosen = planned(settings, seed)
     first, clock = next(iter(chosen)), Run("times", "all", seed)
-    timed = (settings.timed_steps + 2) * (len({run.proposal for run in chosen if run.experiment != "warm"}))
+    tried = {(run.experiment, run.proposal) for run in chosen if run.experiment != "warm"}
+    timed = (settings.timed_steps + step_times.WARM_UP) * len(tried)
     with tqdm(total=sum(chosen.values()) + timed, bar_format=BAR, disable=None) as bar:
 
         def on_steps(run, count):

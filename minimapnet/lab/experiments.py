@@ -126,7 +126,10 @@ def branch(run: Run, settings: CompareSettings, text: Text, folder: Path, on_ste
 
 
 def branch_trainer(candidate, settings: CompareSettings, text: Text, folder: Path, seed: int, on_step=None) -> Trainer:
-    """Make the trainer of a branch: its model and its MAPNet are those of the warm start, its optimizers are new."""
+    """Make the trainer of a branch: its model and its MAPNet are those of the warm start, MAPNet's optimizer too.
+
+    The model's optimizer is new, and its learning rate rises over the first tenth of the steps before it is constant.
+    """
     chosen, model = settings.branches, warm_model(settings, text, folder)
     proposal = candidate.make(model, seed)
     if proposal.wants_norms:

@@ -91,6 +91,9 @@ def _listen(run: Run, process: subprocess.Popen, answers: SimpleQueue) -> None:
     listener.start()
     last = {}
     for line in process.stdout:
+        if not line.endswith("\n"):  # killed in the midst of it
+            last = {}
+            break
         last = json.loads(line)
         answers.put((run, last))
     listener.join()
