@@ -135,6 +135,13 @@ def test_a_gz_is_unpacked_and_a_folder_is_read_file_by_file(tmp_path):
     assert sentences_of(sources.find(inner / "c.rst.gz")) == ["From c."]
 
 
+def test_a_file_that_is_called_like_a_name_is_not_mistaken_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "grammar", 3)
+    assert sources.find("./grammar").name == "./grammar"
+    assert sources.find("grammar").name == "grammar"
+
+
 def test_the_fingerprint_follows_the_content_alone(tmp_path):
     first = written(tmp_path / "a.txt", 5)
     again = written(tmp_path / "b.txt", 5)

@@ -62,8 +62,9 @@ def prose(text: str) -> Iterator[str]:
 
     Dropped: examples (`>>>` up to the next blank line), and every stretch between blank lines or bullets that is not made
     of sentences: code, signatures, grammar rules, tables, headings. A sentence begins with a capital letter, ends with a
-    full stop, question or exclamation mark, and at least 85 % of it are letters, blanks and commas. Removed from within a
-    sentence: the marks of reStructuredText (backquotes, asterisks, roles) and footnote numbers. Quotes become plain.
+    full stop, question or exclamation mark, and at least 85 % of it are letters, blanks, commas, full stops, hyphens and
+    apostrophes. Removed from within a sentence: the marks of reStructuredText (backquotes, asterisks, bars, roles) and
+    footnote numbers. Quotes become plain.
     """
     text = re.sub(r"^[ \t]*>>>.*?(?=\n[ \t]*\n|\Z)", "", text, flags=re.DOTALL | re.MULTILINE)
     for paragraph in paragraphs(text.split("\n")):

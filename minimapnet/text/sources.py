@@ -34,7 +34,7 @@ class Source:
 def find(source: str | Path) -> Source:
     """Give the source of that name ("python-docs", "kjv" and other translations, "grammar"), or of that path.
 
-    A name goes before a path: a file that is called like one is given as ./name.
+    A name goes before a path: a file that is called like one is given as ./name, and is called so.
 
     Raises InputError for a name or path that is not there, and a translation that is not installed.
     """
@@ -47,7 +47,9 @@ def find(source: str | Path) -> Source:
     path = Path(source)
     if not path.exists():
         raise InputError(f"there is no text {source}: give a file, a folder, or one of {', '.join(NAMES)}")
-    return Source(path.resolve().name, plain_files.fingerprint(path), partial(plain_files.documents, path))
+    name = path.resolve().name
+    name = f"./{name}" if name in NAMES else name
+    return Source(name, plain_files.fingerprint(path), partial(plain_files.documents, path))
 
 
 def of_grammar(count: int, seed: int = 0) -> Source:
