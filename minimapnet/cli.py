@@ -5,7 +5,9 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from minimapnet.commands import config_file
 from minimapnet.commands.options import BAD_INPUT, Parser
@@ -18,21 +20,23 @@ COMMANDS = {  # each is a file of that name in `commands`
     "fill-mask": "let a model guess what stands at [MASK]",
     "info": "say what computes here, or what is in a model's folder",
 }
-INTERRUPTED, CLOSED = 128 + signal.SIGINT, 128 + 13  # exit codes; 13 is SIGPIPE, which Windows does not name
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # exit codes
+CLOSED = 128 + 13  # SIGPIPE, which Windows does not name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and give its exit code: 0, 2 for what cannot be used, 130 after Ctrl-C, 143 after SIGTERM."""
     try:
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a character gets its number
-        options = _options(sys.argv[1:] if arguments is None else list(arguments))
-        code = options.run(options) or 0
-        sys.stdout.flush()
+        with _sigterm_as_ctrl_c():
+            sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a character gets its number
+            options = _options(sys.argv[1:] if arguments is None else list(arguments))
+            code = options.run(options) or 0
+            sys.stdout.flush()
     except InputError as error:
         return _refuse(str(error))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("minimapnet: stopped before the end", file=sys.stderr)
-        return INTERRUPTED
+        return TERMINATED if isinstance(stop, _Terminated) else INTERRUPTED
     except BrokenPipeError:  # whoever read what we print has read enough
         _settle_output()
         return CLOSED
@@ -42,6 +46,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _settle_output()
         return _refuse(f"{error.filename or 'cannot write what should be printed'}: {error.strerror or error}")
     return code
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM has come."""
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, too, clear away temporary files and processes. Where it is handled or ignored already, it stays so."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def stop(number, frame):
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

@@ -116,6 +116,23 @@ def test_what_stops_a_command_is_a_line_and_an_exit_code(monkeypatch, capsys, er
     assert result.stderr.count("\n") == (1 if line else 0)
 
 
+def test_sigterm_lets_a_command_clear_away(monkeypatch, capsys):
+    cleared = []
+
+    def run(options):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise AssertionError("it went on")
+        finally:
+            cleared.append("all")
+
+    monkeypatch.setattr(info, "run", run)
+    result = called(capsys, "info")
+    assert (result.returncode, result.stdout, result.stderr) == (143, "", "minimapnet: stopped before the end\n")
+    assert cleared == ["all"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 def test_an_error_of_ours_is_not_hidden(monkeypatch, capsys):
     monkeypatch.setattr(info, "run", raising(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
