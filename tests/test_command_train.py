@@ -152,6 +152,14 @@ def test_a_resumed_run_cannot_become_another(folder, capsys):
     assert (folder / "run/options.toml").read_bytes() == before
 
 
+def test_a_run_that_has_ended_may_be_asked_again_without_its_log(folder, capsys):
+    assert called(capsys, *train(folder)).returncode == 0
+    (folder / "run/log.jsonl").unlink()
+    result = called(capsys, "train", "--resume", "--out", folder / "run")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "for 6 steps" in result.stdout and "Validation loss" not in result.stdout
+
+
 def test_it_starts_from_a_checkpoint_with_its_tokenizer(folder, capsys):
     assert called(capsys, *train(folder, "--steps", 30, "--dropout", 0.25)).returncode == 0
     places = ("--text", folder / "text.txt", "--cache", folder / "cache", "--row-tokens", 12, "--rows", 4)

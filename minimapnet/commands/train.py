@@ -164,8 +164,9 @@ def _report(trainer: Trainer, records: list[dict], out: Path) -> None:
         print(f"Stopped by --max-minutes {_how_to_go_on(trainer, out)}")
     judged = [record for record in records if "validation_loss" in record]
     print(f"Trained on {trainer.text.name} for {trainer.step:,} steps in {trainer.seconds:,.1f} seconds.")
-    for name, record in (("at first", judged[0]), ("at last", judged[-1])):
-        print(f"Validation loss {name}: {record['validation_loss']:.3f} nats per masked token (step {record['step']:,})")
+    for name, found in (("at first", judged[:1]), ("at last", judged[-1:])):  # none where the log was taken away
+        for record in found:
+            print(f"Validation loss {name}: {record['validation_loss']:.3f} nats per masked token (step {record['step']:,})")
     print(f"The model is in {checkpoint.model_folder(out)}, and the log in {out / 'log.jsonl'}. Let it guess:")
     print(f'  minimapnet fill-mask {shlex.quote(str(out))} "the [MASK] is"')
 
