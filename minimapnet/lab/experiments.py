@@ -14,6 +14,7 @@ from minimapnet.lab import candidates
 from minimapnet.lab.presets import CompareSettings
 from minimapnet.lab.runs import Run
 from minimapnet.lab.stages import Stages, judged_rows, mapnet_quality
+from minimapnet.lab.whole_run import whole_run
 from minimapnet.model.bert import Bert
 from minimapnet.text import grammar
 from minimapnet.text.load import Text, load_text
@@ -61,7 +62,7 @@ def from_scratch(run: Run, settings: CompareSettings, text: Text, folder: Path, 
     """Train a new model with one proposal."""
     model = new_model(settings, text, run.seed)
     candidate = _named(candidates.scratch(settings.scratch), run.proposal)
-    return _curve(scratch_trainer(candidate, model, settings, text, run.seed, on_step).run())
+    return _curve(whole_run(scratch_trainer(candidate, model, settings, text, run.seed, on_step)))
 
 
 def scratch_trainer(candidate, model, settings: CompareSettings, text: Text, seed: int, on_step=None) -> Trainer:
@@ -104,7 +105,7 @@ def warm_start(run: Run, settings: CompareSettings, text: Text, folder: Path, on
         model, text, proposal, training, folder / WARM, evaluation=evaluation, bar=_NoBar(), on_step=after_step
     )
     stages.measure_if_due(0, model, proposal.mapnet, evaluation)
-    return _curve(trainer.run()) | stages.found(text, model, proposal.mapnet)
+    return _curve(whole_run(trainer)) | stages.found(text, model, proposal.mapnet)
 
 
 def warm_model(settings: CompareSettings, text: Text, folder: Path) -> Bert:
@@ -118,7 +119,7 @@ def branch(run: Run, settings: CompareSettings, text: Text, folder: Path, on_ste
     """Go on from the warm start with one proposal; judge its MAPNet, where it has one, at the end."""
     candidate = _named(candidates.branches(settings.branches), run.proposal)
     trainer = branch_trainer(candidate, settings, text, folder, run.seed, on_step)
-    found = _curve(trainer.run())
+    found = _curve(whole_run(trainer))
     if candidate.family == "MAPNet":
         rows = judged_rows(settings, text, run.seed)
         found["mapnet"] = mapnet_quality(trainer.model, trainer.proposal.mapnet, rows)

@@ -16,6 +16,7 @@ from minimapnet.errors import InputError
 from minimapnet.lab import variance_output
 from minimapnet.lab.candidates import mapnet as mapnet_for
 from minimapnet.lab.presets import ModelSettings
+from minimapnet.lab.whole_run import whole_run
 from minimapnet.masking.mapnet import MapNet
 from minimapnet.masking.mapnet_proposals import MapNetPool, MapNetSingle
 from minimapnet.masking.proposals import (
@@ -112,7 +113,7 @@ def trained(source: str, cache: Path, settings: LearningSettings, seed: int) -> 
         training = TrainSettings(
             steps, size, peak_learning_rate=settings.learning_rate, schedule=schedule, checkpoint_every=0, seed=seed
         )
-        records = Trainer(model, rows, watching, training, evaluation=evaluation).run()
+        records = whole_run(Trainer(model, rows, watching, training, evaluation=evaluation))
     about = {
         "validation_loss": records[-1]["validation_loss"],
         "unigram_entropy": unigram_entropy(text.train, text.validation, text.vocab_size),
