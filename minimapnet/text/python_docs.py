@@ -32,7 +32,7 @@ def documents() -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Give the documents, (name, sentences) each, in the order of their names: a topic of the reference, or a module.
 
     Only what reads as prose is kept (see `cleaning.prose`), and a sentence that several documents have stays in the first:
-    docstrings repeat their boilerplate. All of it is some 2 MB, so it is read once and kept.
+    docstrings repeat their boilerplate. All of it is about 1.5 MB, so it is read once and kept.
 
     Raises InputError where this Python came without them.
     """
