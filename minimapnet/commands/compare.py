@@ -43,4 +43,4 @@ def run(options) -> None:
     found = compare.compare(options.text, options.preset, options.seed, options.cache, options.out, options.seeds)
     report.write(*found, options.out)
     print(report.text(*found))
-    print(f"\nWritten to {options.out}: report.html, results.json, results.csv, times.json, figures")
+    print(f"\nWritten to {options.out}: {', '.join(report.FILES)}")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minimapnet.errors import InputError
-from minimapnet.masking.mapnet import MapNet, MapNetConfig
+from minimapnet.lab.candidates import mapnet
 from minimapnet.masking.mapnet_proposals import MapNetPool, MapNetPosition, MapNetSingle
 from minimapnet.masking.optimal import optimal_position_proposal
 from minimapnet.masking.proposals import FullyExploredProposal, PoolProposal, Proposal, SingleProposal, UniformProposal
@@ -27,10 +27,6 @@ class Kind:
     single: bool = False
 
 
-def _mapnet(model, seed) -> MapNet:
-    return MapNet(MapNetConfig.for_model(model.config), seed)
-
-
 KINDS = {
     "uniform": Kind("every mask is equally likely", lambda model, k, masks, seed: UniformProposal(k)),
     "fully-explored": Kind(
@@ -40,17 +36,17 @@ KINDS = {
     ),
     "mapnet-single": Kind(
         "one position, by the gradient norm that MAPNet predicts",
-        lambda model, k, masks, seed: MapNetSingle(_mapnet(model, seed)),
+        lambda model, k, masks, seed: MapNetSingle(mapnet(model, seed)),
         single=True,
     ),
     "mapnet-pool": Kind(
         "one of several masks, by MAPNet",
-        lambda model, k, masks, seed: MapNetPool(k, _mapnet(model, seed), masks),
+        lambda model, k, masks, seed: MapNetPool(k, mapnet(model, seed), masks),
         masks=8,
     ),
     "mapnet-positions": Kind(
         "several positions, each by MAPNet (biased)",
-        lambda model, k, masks, seed: MapNetPosition(k, _mapnet(model, seed)),
+        lambda model, k, masks, seed: MapNetPosition(k, mapnet(model, seed)),
     ),
     "optimal-single": Kind(
         "one position, by its exact gradient norm (slow)",

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from minimapnet import backend
 from minimapnet.errors import InputError
 from minimapnet.lab import variance_output
+from minimapnet.lab.candidates import DISJOINT
 from minimapnet.lab.candidates import mapnet as mapnet_for
 from minimapnet.lab.presets import ModelSettings
 from minimapnet.lab.whole_run import whole_run
@@ -39,7 +40,6 @@ from minimapnet.training.trainer import Trainer
 ROW_TOKENS = 101  # of a row that is measured: [CLS] and 100 that can be masked, less one for each [SEP] among them
 MASKED = (1, 2, 5, 15)  # of these
 LOOKED_AT = 4096  # rows from which those with the most maskable tokens are taken
-DISJOINT = 5  # masks of one sentence in a fully explored estimate
 EVALUATION_SEED = 0  # of the validation masks, whatever the seed of the model is
 
 
