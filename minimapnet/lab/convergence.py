@@ -14,7 +14,10 @@ from scipy import special
 CONFIDENCE = 0.95
 SMOOTHED = 3  # evaluations that a mean is taken of
 RULES = {
-    "final": f"The final loss of a run is the mean of its last {SMOOTHED} evaluations, all on the same uniform masks.",
+    "final": (
+        f"The final loss of a run is the mean of its last {SMOOTHED} evaluations, all on the same uniform masks of "
+        "validation rows: from scratch of as many tokens as are masked in training, in branches of one token."
+    ),
     "steps": (
         "The ratio of steps is taken seed by seed: the step at which a proposal's smoothed curve first reaches the "
         "baseline's final loss, over all steps of the run; where it never does, all steps over the step at which the "
@@ -25,7 +28,7 @@ RULES = {
         "their logarithm). A proposal is better or worse, faster or slower, where the interval excludes no difference, "
         "and else no difference was found. A proposal is called faster only if it also reaches the baseline's final loss "
         "in fewer steps than the baseline itself first does, with an interval that excludes 1: a noisy curve crosses any "
-        "level early."
+        "level early. All branches go on from one warm start, so their intervals leave out how another would do."
     ),
 }
 
