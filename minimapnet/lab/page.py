@@ -53,8 +53,8 @@ def page(results: dict, times: dict, pictures: dict[str, bytes]) -> str:
         *sections,
         "<h2>Sentences</h2>",
         "<p>Held-out sentences, single masks: for each token the norm of its loss's gradient, the optimal proposal, which "
-        "is proportional to it, and MAPNet's, without its share of uniform masks. Numbers appear where the pointer rests on a "
-        "token.</p>",
+        "is proportional to it, and MAPNet's, without its share of uniform masks. Numbers appear where the pointer rests on "
+        "a token.</p>",
         sentences.html(results["sentences"]),
         "<h2>Rules and settings</h2>",
         *(f"<p><b>{escape(key)}</b>: {escape(words)}</p>" for key, words in results["rules"].items()),
