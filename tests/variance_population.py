@@ -84,3 +84,15 @@ def exact_share(population: Population, proposal) -> float:
     q = numpy.exp(distribution.log_prob(population.masks[:, None]))[:, 0]  # (M,)
     gain = squares.mean(axis=1) - (squares / (len(q) ** 2 * q)).sum(axis=1)
     return gain.mean() / numpy.sqrt(squares).var(axis=1).mean()
+
+
+class OneGroup:
+    """Groups of plain vectors, for tests of the sums alone."""
+
+    names = ("all",)
+
+    def totals(self, work):
+        return numpy.array(work(slice(None)))[:, None]
+
+    def squares(self, vector):
+        return numpy.array([vector @ vector])
