@@ -7,6 +7,8 @@ import numpy
 from tokenizers import Tokenizer, models
 
 from minimapnet import Bert, BertConfig
+from minimapnet.masking.mapnet import MapNet, MapNetConfig
+from minimapnet.masking.mapnet_proposals import MapNetPool
 from minimapnet.masking.proposals import UniformProposal
 from minimapnet.training.evaluation import Evaluation
 from minimapnet.training.settings import TrainSettings
@@ -113,7 +115,8 @@ class Learner(UniformProposal):
 
 
 def long_trainer(folder: Path) -> Trainer:
-    """Make the run that is killed twenty times: long enough for that, with all that a run can have."""
+    """Make the run that is killed twenty times: long enough for that, with all that a run can have, a MAPNet too."""
     made = model(hidden_dropout_prob=0.1)
+    proposal = MapNetPool(0.3, MapNet(MapNetConfig.for_model(made.config)), 3)
     changes = {"steps": 120, "micro_batches": 2, "checkpoint_every": 1, "evaluate_every": 50}
-    return trainer(folder, made=made, proposal=Learner(), **changes)
+    return trainer(folder, made=made, proposal=proposal, **changes)
