@@ -8,7 +8,7 @@ import pytest
 from minimapnet import backend
 from minimapnet.kernels import numpy_kernels
 
-sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests: strict_cupy, plain_kernels, gradient_check
+sys.path.insert(0, str(Path(__file__).parent))  # what the tests share: strict_cupy, plain_kernels, gradient_check
 
 
 @pytest.fixture(params=["numpy", "strict", "cupy"])
