@@ -17,6 +17,7 @@ import timing
 from tqdm import tqdm
 
 from minimapnet import Bert, BertConfig, MapNet, MapNetConfig
+from minimapnet.lab.whole_run import whole_run
 from minimapnet.masking.mapnet_proposals import OBJECTIVES, MapNetSingle
 from minimapnet.masking.mapnet_quality import quality
 from minimapnet.masking.scores import each_alone, norm_from_tokens
@@ -42,7 +43,7 @@ def trained(text, objective: str, uniform: float, seed: int, steps: int):
     )
     model, mapnet = Bert(config, seed), MapNet(MapNetConfig.for_model(config), seed)
     proposal = MapNetSingle(mapnet, uniform, objective)
-    Trainer(model, text, proposal, TrainSettings(steps=steps, rows=32, log_every=steps, seed=seed)).run()
+    whole_run(Trainer(model, text, proposal, TrainSettings(steps=steps, rows=32, log_every=steps, seed=seed)))
     return model, mapnet
 
 
