@@ -1,4 +1,4 @@
-# make compare   trains and compares mask proposals on text, about five minutes; make compare ARGS="--preset smoke" passes flags
+# make compare   trains and compares mask proposals on text, about six minutes; make compare ARGS="--preset smoke" passes flags
 # make test      runs the tests
 # Each makes a virtual environment in $(VENV) at first, and again whenever setup.py or pyproject.toml has changed.
 
