@@ -1,5 +1,6 @@
 """Fixtures that run a test's body on every backend; `use` gives back the backend that a test found."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from minimapnet import backend
 from minimapnet.kernels import numpy_kernels
 
 sys.path.insert(0, str(Path(__file__).parent))  # what the tests share: strict_cupy, plain_kernels, gradient_check
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a script put into the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["numpy", "strict", "cupy"])

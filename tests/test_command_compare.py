@@ -130,7 +130,10 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_behind(tmp_path):
     while not list(tmp_path.glob("out/.runs-*/warm/step-*")) and time.monotonic() < deadline:
         time.sleep(0.05)  # until training has begun
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    try:
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert (process.returncode, stdout) == (130, "")
     assert stderr == "minimapnet: stopped before the end\n"
     assert not list((tmp_path / "out").iterdir())
