@@ -268,14 +268,14 @@ PRODUCT_ELEMENTS = 1 << 18  # of gradients that are multiplied out for single se
 
 def split_batch(sentences: int, tokens: int) -> list[slice]:
     """Cut a batch of `sentences` of `tokens` each into the parts that `run` works on side by side."""
-    workers = pool.threads()
+    workers = 1 if pool.inside() else pool.threads()
     rounds = -(-sentences * tokens // (CHUNK_TOKENS * workers))
     return pool.split(sentences, workers * rounds)
 
 
 def workers(tasks: int) -> int:
     """Give how many of `tasks` tasks `run` has under way at once: task i is done by worker i modulo this number."""
-    return max(1, min(pool.threads(), tasks))
+    return 1 if pool.inside() else max(1, min(pool.threads(), tasks))
 
 
 def split_rows(rows: int) -> list[slice]:
