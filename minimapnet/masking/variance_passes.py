@@ -20,7 +20,7 @@ from minimapnet.model.norms import by_group, group_of
 from minimapnet.model.readers import GradientReader, gather
 
 MEMORY_BUDGET = 64 * 2**20  # bytes of the scores over the vocabulary that are alive at once
-SHORT = 1024  # tokens of a pass: threads that share fewer wait for each other, and each has its own sum of gradients
+SHORT = 4096  # tokens of a pass: threads that share fewer wait for each other, and each has its own sum of gradients
 
 
 @dataclass(frozen=True)
