@@ -75,9 +75,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)
-        if (
-            arguments and arguments[0] == name
-        ):  # the others' files are not even imported: some draw, which takes long to load
+        if arguments[:1] == [name]:  # the others' files are not even imported: some draw, which takes long to load
             module = importlib.import_module(f"minimapnet.commands.{name.replace('-', '_')}")
             command.description = module.DESCRIPTION
             command.set_defaults(run=module.run)

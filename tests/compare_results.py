@@ -6,6 +6,7 @@ import numpy
 
 from minimapnet.lab import convergence
 
+FAMILY = {"uniform,": "uniform", "uniform": "uniform", "fully": "structured", "MAPNet": "MAPNet"}
 LAST = {"scratch": 5.0, "branches": 3.1}
 STEPS = {"scratch": 1500, "branches": 1000}
 NAMES = {
@@ -54,7 +55,6 @@ def outcome(seeds: int = 3, gains: dict | None = None) -> tuple[dict, dict]:
     results = {
         "preset": "default",
         "seed": 0,
-        "seeds": list(range(seeds)),
         "backend": "numpy",
         "settings": {
             "scratch": {"steps": 1500, "rows": 30},
@@ -84,6 +84,11 @@ def outcome(seeds: int = 3, gains: dict | None = None) -> tuple[dict, dict]:
     return results, times(results)
 
 
+def around(value: float, error: float) -> list[float]:
+    """Give [value, low, high] of an interval that is longer to the far side."""
+    return [value, value - 1.8 * error, value + 2.4 * error]
+
+
 def stage(step: int, i: int) -> dict:
     masks = []
     for k in (1, 2, 0.15, 0.4):
@@ -92,11 +97,11 @@ def stage(step: int, i: int) -> dict:
         masks.append(
             {
                 "k": k,
-                "data": [0.2 + 0.1 * i, 0.02],
-                "mask": [mask, 0.1 * mask],
-                "headroom": [head * mask, 0.1 * head * mask],
-                "mask_share": [mask / (mask + 0.2 + 0.1 * i), 0.01],
-                "headroom_share": [head, 0.1 * head + 0.002],
+                "data": around(0.2 + 0.1 * i, 0.02),
+                "mask": around(mask, 0.1 * mask),
+                "headroom": around(head * mask, 0.1 * head * mask),
+                "mask_share": around(mask / (mask + 0.2 + 0.1 * i), 0.01),
+                "headroom_share": around(head, 0.1 * head + 0.002),
             }
         )
     learned = {"correlation": 0.3 + 0.2 * i, "slope": 0.7 + 0.1 * i, "intercept": 0.3 - 0.1 * i, "kl": 0.08 / (1 + i) ** 2}
@@ -136,7 +141,7 @@ def experiment(name: str, seeds: int, gains: dict, rng) -> dict:
         proposals.append(
             {
                 "name": proposal,
-                "family": proposal.split(",")[0],
+                "family": FAMILY.get(proposal.split()[0], "optimal"),
                 "masked": 0.15 if name == "scratch" else 1,
                 "unbiased": proposal != "MAPNet positions",
                 "curves": curves[proposal],

@@ -8,8 +8,8 @@ import numpy
 from minimapnet.commands import proposals
 from minimapnet.commands.folders import tokenizer_file
 from minimapnet.errors import InputError
+from minimapnet.lab.presets import ModelSettings
 from minimapnet.model.bert import Bert
-from minimapnet.model.config import BertConfig
 from minimapnet.text.load import Text, load_text
 from minimapnet.training import checkpoint
 from minimapnet.training.evaluation import Evaluation
@@ -17,7 +17,6 @@ from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer
 
 SIZES = {"hidden_size": 128, "layers": 2, "heads": 4}  # of a new model
-FEED_FORWARD = 4  # times the hidden size, as in BERT
 ROWS_TOGETHER = 4096
 
 
@@ -49,9 +48,12 @@ def _read_model(options, start: Path) -> Bert:
     if not model.config.mlm_head:
         raise InputError(f"the model in {start} has no masked-language-model head: it cannot be trained to guess masks")
     if options.dropout is not None:
-        dropout = {"hidden_dropout_prob": options.dropout, "attention_probs_dropout_prob": options.dropout}
-        model.config = dataclasses.replace(model.config, **dropout)
+        _set_dropout(model, options.dropout)
     return model
+
+
+def _set_dropout(model: Bert, share: float) -> None:
+    model.config = dataclasses.replace(model.config, hidden_dropout_prob=share, attention_probs_dropout_prob=share)
 
 
 def _with_special_tokens(model: Bert, text: Text) -> Bert:
@@ -66,19 +68,9 @@ def _new_model(options, text: Text) -> Bert:
     chosen = {name: usual if getattr(options, name) is None else getattr(options, name) for name, usual in SIZES.items()}
     if chosen["hidden_size"] % chosen["heads"]:
         raise InputError(f"--hidden-size {chosen['hidden_size']} cannot be shared by --heads {chosen['heads']}")
-    config = BertConfig(
-        vocab_size=text.vocab_size,
-        hidden_size=chosen["hidden_size"],
-        num_hidden_layers=chosen["layers"],
-        num_attention_heads=chosen["heads"],
-        intermediate_size=FEED_FORWARD * chosen["hidden_size"],
-        max_position_embeddings=options.row_tokens,
-        hidden_dropout_prob=options.dropout or 0.0,
-        attention_probs_dropout_prob=options.dropout or 0.0,
-        mask_token_id=text.mask_token_id,
-        pad_token_id=text.pad_token_id,
-    )
-    return Bert(config, options.seed)
+    model = Bert(ModelSettings(**chosen).config(text, options.row_tokens), options.seed)
+    _set_dropout(model, options.dropout or 0.0)
+    return model
 
 
 def _settings(options) -> TrainSettings:

@@ -72,6 +72,6 @@ def branches(settings: BranchSettings) -> list[Candidate]:
     ]
 
 
-def watching(settings: BranchSettings, model, seed: int) -> Proposal:
+def watching(masked: int | float, model, seed: int) -> MapNetPool:
     """Make uniform masks from which a MAPNet learns: a pool of one candidate, whose weight is 1."""
-    return MapNetPool(settings.warm_masked, mapnet(model, seed), candidates=1)
+    return MapNetPool(masked, mapnet(model, seed), candidates=1)

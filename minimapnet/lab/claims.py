@@ -14,7 +14,6 @@ EXACT = 1e-6  # relative error up to which two parts are said to make up the who
 WORTH_IT = 0.10  # share of the mask variance that a proposal could remove, from which on headroom is called large
 NEAR = 0.80  # share of the headroom won from which on MAPNet is said to approach the optimal proposal
 CHEAP = 1.10  # times the baseline's step
-NORMAL_95 = 1.96  # standard errors to either side
 TITLES = {"scratch": "from scratch", "branches": "branches"}
 
 
@@ -55,20 +54,14 @@ def claims(results: dict, times: dict) -> list[Claim]:
     ]
 
 
-def ends(pair) -> list[float] | None:
-    """Give the 95 % interval of [value, standard error]; None where the standard error is missing."""
-    value, error = pair
-    return None if error is None else [value - NORMAL_95 * error, value + NORMAL_95 * error]
-
-
 def proposals(results: dict, experiment: str) -> dict[str, dict]:
     """Give an experiment's proposals by name."""
     return {one["name"]: one for one in results["experiments"][experiment]["proposals"]}
 
 
-def learned(name: str) -> bool:
-    """Say whether a proposal's scores are MAPNet's."""
-    return name.startswith("MAPNet")
+def learned(proposal: dict) -> bool:
+    """Say whether a proposal's scores are MAPNet's, and its gradient unbiased: on these the paper's claims stand."""
+    return proposal["family"] == "MAPNet" and proposal["unbiased"]
 
 
 def findings(results: dict, times: dict) -> Iterator[Finding]:
@@ -88,7 +81,7 @@ def judged(results: dict, times: dict, measures: tuple[str, ...]) -> list[Findin
     return [
         found
         for found in findings(results, times)
-        if found.measure in measures and learned(found.name) and proposals(results, found.experiment)[found.name]["unbiased"]
+        if found.measure in measures and learned(proposals(results, found.experiment)[found.name])
     ]
 
 
@@ -128,7 +121,7 @@ def headroom(results: dict) -> Claim:
     """Claim 2: other masks than uniform ones could lower the variance much."""
     numbers, answer, found = [], [], []
     for k, course in by_masked(results["stages"], "headroom_share"):
-        found.append(verdicts.of_share(ends(course[-1][1]), WORTH_IT))
+        found.append(verdicts.of_share(course[-1][1][1:], WORTH_IT))
         numbers.append(f"{masked_words(k)}: {uncertain_percent(course[-1][1])} of the mask variance at the last stage")
         answer.append(f"With {masked_words(k)}, the headroom is {_course(course)} of the mask variance: {found[-1]}.")
     return Claim(
@@ -241,7 +234,7 @@ def cost(results: dict, times: dict) -> Claim:
             where = f"{TITLES.get(experiment, experiment)}, {label(known)}"
             ratio = cost_ratio(results, times, experiment, name)
             answer.append(f"{where}: {one['ms']:.3g} ms, {ratio:.2f} times the step of {baseline}.")
-            if learned(name) and known["unbiased"]:
+            if learned(known):
                 ratios.append((f"{where}: {ratio:.2f} times", ratio))
     cheap = [ratio <= CHEAP for _, ratio in ratios]
     verdict = verdicts.SUPPORTED if all(cheap) else verdicts.SUPPORTED_IN_PART if any(cheap) else verdicts.NOT_SUPPORTED
@@ -258,7 +251,7 @@ def cost(results: dict, times: dict) -> Claim:
 
 
 def by_masked(stages: list[dict], field: str) -> Iterator[tuple[int, list]]:
-    """Give (k, [(step, [value, standard error]), ...]) of a field of the stages, for every k that occurs."""
+    """Give (k, [(step, [value, low, high]), ...]) of a field of the stages, for every k that occurs."""
     ks = dict.fromkeys(one["k"] for stage in stages for one in stage["masks"])
     for k in ks:
         yield k, [(stage["step"], one[field]) for stage in stages for one in stage["masks"] if one["k"] == k]

@@ -88,7 +88,6 @@ def _results(settings: CompareSettings, preset: str, seed: int, text: Text, foun
     return {
         "preset": preset,
         "seed": seed,
-        "seeds": [seed + number for number in range(settings.scratch.seeds)],
         "backend": backend.name,
         "settings": presets.as_json(settings),
         "text": _about(text, settings),

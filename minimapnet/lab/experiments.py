@@ -44,8 +44,7 @@ def read_text(source: str, cache: Path, settings: CompareSettings) -> Text:
 
 def new_model(settings: CompareSettings, text: Text, seed: int) -> Bert:
     """Make the model of a run: the same for every proposal."""
-    ids = text.pad_token_id, text.mask_token_id
-    return Bert(settings.model.config(text.vocab_size, settings.text.row_tokens, *ids), seed)
+    return Bert(settings.model.config(text, settings.text.row_tokens), seed)
 
 
 def true_entropy(text: Text) -> float | None:
@@ -84,7 +83,7 @@ def scratch_trainer(candidate, model, settings: CompareSettings, text: Text, see
 def warm_start(run: Run, settings: CompareSettings, text: Text, folder: Path, on_step) -> dict:
     """Train the model from which the branches go on, and measure at several stages of it."""
     chosen, model = settings.branches, new_model(settings, text, run.seed)
-    proposal = candidates.watching(chosen, model, run.seed)
+    proposal = candidates.watching(chosen.warm_masked, model, run.seed)
     training = TrainSettings(
         steps=chosen.warm_steps,
         rows=chosen.warm_rows,

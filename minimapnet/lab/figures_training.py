@@ -232,7 +232,7 @@ def _losses_title(results, experiment):
     run = results["experiments"][experiment]
     where = claims.TITLES.get(experiment, experiment)
     start = f"{where[0].upper()}{where[1:]}, {results['text']['name']}"
-    if len(results["seeds"]) == 1:
+    if len(run["proposals"][0]["curves"]) == 1:
         return f"{start}: one seed, too few for a verdict"
     found = [one for one in claims.findings(results, {}) if one.experiment == experiment and one.measure == "loss"]
     known = claims.proposals(results, experiment)
@@ -264,7 +264,7 @@ def _cost_title(results, times):
         cost_ratio(results, times, experiment, name)
         for experiment, steps in times["steps"].items()
         for name in steps
-        if claims.learned(name) and name in claims.proposals(results, experiment)
+        if claims.learned(claims.proposals(results, experiment)[name])
     ]
     if not ratios:
         return "What a step costs"

@@ -148,8 +148,8 @@ def _course(axes, stages, course, look, scale, words, hollow=False):
     colour, line, mark = look
     places = {stage["step"]: i for i, stage in enumerate(stages)}
     x = [places[step] for step, _ in course]
-    values = [scale * pair[0] for _, pair in course]
-    errors = [scale * claims.NORMAL_95 * (pair[1] or 0.0) for _, pair in course]
+    values, low, high = scale * numpy.array([estimate for _, estimate in course]).T
+    errors = numpy.maximum([values - low, high - values], 0.0)
     axes.errorbar(
         x, values, errors, color=colour, linestyle=line, marker=mark, markersize=7, linewidth=1.8, capsize=3, label=words,
         markerfacecolor="white" if hollow else colour,

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field, fields
 
 from minimapnet.model.config import BertConfig
+from minimapnet.text.load import Text
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,17 @@ class ModelSettings:
     layers: int = 1
     heads: int = 4
 
-    def config(self, vocab_size: int, row_tokens: int, pad_token_id: int, mask_token_id: int) -> BertConfig:
-        """Give the model's config for a text."""
+    def config(self, text: Text, row_tokens: int) -> BertConfig:
+        """Give the model's config for a text in rows of at most `row_tokens`."""
         return BertConfig(
-            vocab_size=vocab_size,
+            vocab_size=text.vocab_size,
             hidden_size=self.hidden_size,
             num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
             intermediate_size=4 * self.hidden_size,
             max_position_embeddings=row_tokens,
-            pad_token_id=pad_token_id,
-            mask_token_id=mask_token_id,
+            pad_token_id=text.pad_token_id,
+            mask_token_id=text.mask_token_id,
         )
 
 

@@ -40,7 +40,8 @@ def text(results: dict, times: dict) -> str:
     """Put the outcome into the lines that the command prints."""
     sections = [page.summary(results), _claims(results, times)]
     for experiment in results["experiments"]:
-        sections.append(f"{page.experiment_words(results, experiment)}\n{_experiment(results, times, experiment)}")
+        proposals = aligned(tables.of_proposals(results, times, experiment))
+        sections.append(f"{page.experiment_words(results, experiment)}\n{proposals}")
     sections.append("steps, time: to the baseline's final loss, as multiples of the baseline's; 95 % intervals over seeds.")
     return "\n\n".join(sections)
 
@@ -51,10 +52,6 @@ def _claims(results, times):
         lines.append([f"{i} {claim.name}", claim.verdict, claim.numbers[0] if claim.numbers else ""])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}".rstrip() for a, b, c in lines)
-
-
-def _experiment(results, times, experiment):
-    return aligned(tables.of_proposals(results, times, experiment))
 
 
 def _write_text(file, words):

@@ -70,7 +70,7 @@ class Stages:
         report = decompose_variance(model, batch.ids, k, masks, self.seed, batch.maskable, batch.attention_mask)
         parts = {name: getattr(report.whole, name) for name in ("data", "mask", "headroom")}
         parts |= {"mask_share": report.mask_share, "headroom_share": report.headroom_share}
-        return {"k": k} | {name: [one.value, one.standard_error] for name, one in parts.items()}
+        return {"k": k} | {name: [one.value, *one.interval] for name, one in parts.items()}
 
     def _sentences(self, text: Text, norms: numpy.ndarray, predicted: numpy.ndarray) -> list[dict]:
         """Give the first sentences with each token's norm, the optimal proposal and MAPNet's."""

@@ -10,10 +10,10 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %" if abs(share) < 0.0995 else f"{100 * share:.0f} %"
 
 
-def uncertain_percent(pair) -> str:
-    """Write [value, standard error] in percent with its 95 % half-width; the value alone where the error is missing."""
-    value, error = pair
-    return percent(value) if error is None else f"{percent(value)[:-2]} ± {196 * error:.1f} %"
+def uncertain_percent(estimate) -> str:
+    """Write [value, low, high] in percent with its interval."""
+    value, low, high = (percent(share)[:-2] for share in estimate)
+    return f"{value} [{low}, {high}] %"
 
 
 def signed(value: float) -> str:
@@ -71,7 +71,7 @@ def of_proposals(results: dict, times: dict, experiment: str) -> Table:
 
 
 def of_stages(results: dict) -> Table:
-    """Tell the parts of the variance at each stage and for each number of masked tokens, with 95 % half-widths."""
+    """Tell the parts of the variance at each stage and for each number of masked tokens, with 95 % intervals."""
     table = [["step", "loss", "masked", "data, nats²", "masks, nats²", "masks' share", "headroom, of masks"]]
     for stage in results["stages"]:
         for one in stage["masks"]:

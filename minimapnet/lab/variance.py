@@ -14,8 +14,7 @@ from tqdm import tqdm
 from minimapnet import backend
 from minimapnet.errors import InputError
 from minimapnet.lab import variance_output
-from minimapnet.lab.candidates import DISJOINT
-from minimapnet.lab.candidates import mapnet as mapnet_for
+from minimapnet.lab.candidates import DISJOINT, watching
 from minimapnet.lab.presets import ModelSettings
 from minimapnet.lab.whole_run import whole_run
 from minimapnet.masking.mapnet import MapNet
@@ -102,9 +101,8 @@ def trained(source: str, cache: Path, settings: LearningSettings, seed: int) -> 
     common = {"pieces": settings.pieces, "cache": cache}
     sentences = load_text(source, row_tokens=settings.sentence_tokens, packed=False, **common)
     text = load_text(source, row_tokens=ROW_TOKENS, **common)
-    ids = text.pad_token_id, text.mask_token_id
-    model = Bert(settings.model.config(text.vocab_size, ROW_TOKENS, *ids), seed)
-    watching = MapNetPool(settings.masked, mapnet_for(model, seed), candidates=1)  # uniform: there is no choice
+    model = Bert(settings.model.config(text, ROW_TOKENS), seed)
+    proposal = watching(settings.masked, model, seed)
     evaluation = Evaluation(text.validation, settings.masked, EVALUATION_SEED, settings.validation_rows)
     for rows, size, steps, schedule in (
         (sentences, settings.sentence_rows, settings.sentence_steps, "constant"),
@@ -113,13 +111,13 @@ def trained(source: str, cache: Path, settings: LearningSettings, seed: int) -> 
         training = TrainSettings(
             steps, size, peak_learning_rate=settings.learning_rate, schedule=schedule, checkpoint_every=0, seed=seed
         )
-        records = whole_run(Trainer(model, rows, watching, training, evaluation=evaluation))
+        records = whole_run(Trainer(model, rows, proposal, training, evaluation=evaluation))
     about = {
         "validation_loss": records[-1]["validation_loss"],
         "unigram_entropy": unigram_entropy(text.train, text.validation, text.vocab_size),
         "steps": settings.all_steps,
     }
-    return Subject(model, text, about, watching.mapnet)
+    return Subject(model, text, about, proposal.mapnet)
 
 
 def given(model: Bert, name: str, source: str, cache: Path, tokenizer: Path) -> Subject:

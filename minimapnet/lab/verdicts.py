@@ -10,10 +10,8 @@ ONE_SEED, NOT_MEASURED = "one seed: no verdict", "not measured"
 BETTER, WORSE, FASTER, SLOWER = "better", "worse", "faster", "slower"
 
 
-def of_share(interval: Sequence[float] | None, least: float) -> str:
-    """Judge whether a share reaches `least`; None where no standard error was measured."""
-    if interval is None:
-        return NOT_MEASURED
+def of_share(interval: Sequence[float], least: float) -> str:
+    """Judge whether a share reaches `least`."""
     low, high = interval
     if low > least:
         return SUPPORTED
