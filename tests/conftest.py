@@ -15,6 +15,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a scri
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser):
+    """Let learners check their own answers to a tutorial's exercises."""
+    parser.addoption("--answers", metavar="FOLDER", help="where the answers to the tutorials' exercises are, if not ours")
+
+
 @pytest.fixture(params=["numpy", "strict", "cupy"])
 def xp(request, monkeypatch):
     """Give the array library under test, in use for the length of the test; data goes in by `backend.to_device`.

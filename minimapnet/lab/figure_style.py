@@ -3,6 +3,7 @@
 import textwrap
 
 import matplotlib
+from matplotlib import cycler
 from matplotlib.figure import Figure
 
 from minimapnet.files import written_whole
@@ -32,6 +33,15 @@ CONTEXT = {
     "axes.spines.right": False,
     "axes.formatter.useoffset": False,
     "axes.unicode_minus": True,
+}
+PAGE = CONTEXT | {  # of a figure within a page of text, as the tutorials have them
+    "figure.figsize": (WIDTH, 4.0),
+    "figure.dpi": 100,
+    "figure.constrained_layout.use": True,
+    "figure.titleweight": "bold",
+    "axes.titleweight": "bold",
+    "axes.prop_cycle": cycler(color=["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000"]),
+    "legend.frameon": False,
 }
 
 
