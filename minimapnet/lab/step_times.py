@@ -29,12 +29,13 @@ def measure(run: Run, settings: CompareSettings, text: Text, folder: Path, on_st
         one.name: experiments.branch_trainer(one, settings, text, folder, run.seed)
         for one in candidates.branches(settings.branches)
     }
-    steps = {"scratch": _in_turns(scratch, settings.timed_steps, on_step)}
-    steps["branches"] = _in_turns(branches, settings.timed_steps, on_step)
+    steps = {"scratch": in_turns(scratch, settings.timed_steps, on_step)}
+    steps["branches"] = in_turns(branches, settings.timed_steps, on_step)
     return {"machine": f"{platform.machine()}, {platform.system()}", "threads": pool.threads(), "steps": steps}
 
 
-def _in_turns(trainers: dict, count: int, on_step) -> dict:
+def in_turns(trainers: dict, count: int, on_step) -> dict:
+    """Time `count` steps of each trainer, by name; the ratios are to the first one. Gives what `measure` says."""
     taken = {name: [] for name in trainers}
     for turn in range(WARM_UP + count):
         for name, trainer in trainers.items():

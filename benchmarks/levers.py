@@ -1,0 +1,205 @@
+"""What could turn a lower variance into faster training: each lever by itself, in branches from one warm start.
+
+    python benchmarks/levers.py                              the grammar, about 10 minutes on 2 cores
+    python benchmarks/levers.py --text kjv --warm-steps 4000
+
+Every branch goes on from the same model at a constant learning rate with 4 rows a step (`minimapnet compare` explains them).
+The levers are the number of masked tokens, the share u of uniform masks that are mixed in, the number of a pool's
+candidates, a pool across the batch (4 rows kept of 16 sentences), a gate (a sentence's pool counts only where its tau, the
+root of the mean square of the scores over their mean, is at least 1.1) and a learning rate three times as high. The optimal
+pool, by exact norms, is what a perfect MAPNet would be. The baseline is the uniform branch that ends lowest.
+
+Ratios of steps are those of the report: to the baseline's final loss, over all steps, and over the steps in which the
+baseline itself first comes there. Intervals are over seeds. Costs are of one step, timed in turns in one thread.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy
+import timing
+from tqdm import tqdm
+
+from minimapnet.lab import convergence, experiments, presets, runs, step_times
+from minimapnet.lab.candidates import POOL, UNIFORM_SHARE, mapnet
+from minimapnet.lab.runs import Run
+from minimapnet.lab.whole_run import whole_run
+from minimapnet.masking.mapnet_proposals import MapNetBatchPool, MapNetPool
+from minimapnet.masking.proposals import PoolProposal, UniformProposal
+from minimapnet.masking.scores import exact_norm
+from minimapnet.training import checkpoint
+from minimapnet.training.evaluation import Evaluation
+from minimapnet.training.settings import TrainSettings
+from minimapnet.training.trainer import Trainer
+
+ROWS, READ = 4, 16  # of a step, and sentences from which a pool across the batch keeps as many
+FASTER = 3  # times the learning rate
+GATE = 1.1
+TIMED = 60
+CACHE = Path("runs/cache")
+
+
+class GatedPool(MapNetPool):
+    """A pool whose choice is uniform for sentences whose scores hardly differ; unbiased, since these do not see the choice."""
+
+    def _score(self, model, ids, positions, attention_mask):
+        scores = super()._score(model, ids, positions, attention_mask).reshape(-1, self.candidates)  # (B, M), means of 1
+        worth_it = numpy.sqrt((scores * scores).mean(axis=1)) >= GATE
+        return numpy.where(worth_it[:, None], scores, 1.0).reshape(-1)
+
+
+@dataclass(frozen=True)
+class Lever:
+    """A branch: `make(model, seed, learning)` makes its proposal, `rate` multiplies the learning rate."""
+
+    name: str
+    make: Callable
+    rate: int = 1
+    read: int = ROWS  # sentences of a step
+
+
+def _pool(k, uniform=UNIFORM_SHARE, candidates=POOL, kind=MapNetPool):
+    return lambda model, seed, learning: kind(k, mapnet(model, seed), candidates, uniform, learning_rate=learning)
+
+
+def _batch_pool(k):
+    return lambda model, seed, learning: MapNetBatchPool(
+        k, mapnet(model, seed), ROWS, 4, UNIFORM_SHARE, learning_rate=learning
+    )
+
+
+def _uniform(k):
+    return lambda model, seed, learning: UniformProposal(k)
+
+
+def _optimal(k):
+    return lambda model, seed, learning: PoolProposal(k, exact_norm, 8)
+
+
+LEVERS = [
+    Lever("uniform, 2 masked", _uniform(2)),
+    Lever("uniform, 4 masked", _uniform(4)),
+    Lever("uniform, 40 %", _uniform(0.4)),
+    Lever("uniform, 40 %", _uniform(0.4), FASTER),
+    Lever("MAPNet pool, 2 masked", _pool(2)),
+    Lever("MAPNet pool, 2 masked", _pool(2), FASTER),
+    Lever("MAPNet pool, 2 masked, u 0.5", _pool(2, 0.5)),
+    Lever("MAPNet pool, 2 masked, gated", _pool(2, kind=GatedPool)),
+    Lever("MAPNet pool, 40 %", _pool(0.4)),
+    Lever("MAPNet pool, 40 %", _pool(0.4), FASTER),
+    Lever("MAPNet pool of 64, 40 %", _pool(0.4, candidates=64)),
+    Lever("MAPNet batch pool, 2 masked", _batch_pool(2), read=READ),
+    Lever("MAPNet batch pool, 40 %", _batch_pool(0.4), read=READ),
+    Lever("MAPNet batch pool, 40 %", _batch_pool(0.4), FASTER, READ),
+    Lever("optimal pool of 8, 40 %", _optimal(0.4)),
+    Lever("optimal pool of 8, 40 %", _optimal(0.4), FASTER),
+]
+
+
+def trainer(lever: Lever, settings, text, folder: Path, seed: int) -> Trainer:
+    """Make the trainer of a branch, as `experiments.branch_trainer` does for the candidates of the report."""
+    chosen, model = settings.branches, experiments.warm_model(settings, text, folder)
+    proposal = lever.make(model, seed, chosen.mapnet_learning_rate)
+    if proposal.wants_norms:
+        proposal.load_state(checkpoint.newest(folder / experiments.WARM).states()["proposal"])
+    training = TrainSettings(
+        steps=chosen.steps,
+        rows=lever.read,
+        peak_learning_rate=lever.rate * chosen.learning_rate,
+        schedule="constant",
+        evaluate_every=max(1, chosen.steps // chosen.evaluations),
+        checkpoint_every=0,
+        seed=seed,
+    )
+    evaluation = Evaluation(text.validation, 1, experiments.EVALUATION_SEED, settings.text.validation_rows)
+    return Trainer(model, text, proposal, training, evaluation=evaluation, bar=tqdm(disable=True))
+
+
+def branch(number: int, seed: int, source: str, settings, folder: Path) -> list:
+    """Give the curve of one lever and seed."""
+    text = experiments.read_text(source, CACHE, settings)
+    records = whole_run(trainer(LEVERS[number], settings, text, folder, seed))
+    return [[record["step"], record["validation_loss"]] for record in records if "validation_loss" in record]
+
+
+def curves(source: str, settings, folder: Path) -> list[dict]:
+    """Give {seed: curve} of every lever; as many branches go side by side as there are cores."""
+    found = [{} for _ in LEVERS]
+    os.environ |= dict.fromkeys(runs.THREAD_VARIABLES, "1")  # of the processes
+    with ProcessPoolExecutor(runs.workers(), get_context("spawn")) as processes:
+        waiting = {
+            (number, seed): processes.submit(branch, number, seed, source, settings, folder)
+            for number in range(len(LEVERS))
+            for seed in range(settings.branches.seeds)
+        }
+        for (number, seed), one in tqdm(waiting.items(), unit="branch", disable=None):
+            found[number][seed] = one.result()
+    return found
+
+
+def lines(found: list[dict], costs: dict) -> list[list[str]]:
+    """Give the table's lines, each lever held against the best of the uniform ones."""
+    ends = [convergence.interval([convergence.final_loss(curve) for curve in one.values()]) for one in found]
+    uniform = [number for number, lever in enumerate(LEVERS) if lever.name.startswith("uniform")]
+    best = min(uniform, key=lambda number: ends[number][0])
+    table = []
+    for number, lever in enumerate(LEVERS):
+        cost = costs[number]["ms"] / costs[best]["ms"]
+        line = [lever.name, str(lever.rate), f"{ends[number][0]:.3f}"]
+        if number == best:
+            table.append([*line, "baseline", "1", "1", f"{cost:.2f}", ""])
+            continue
+        held = convergence.comparison(lever.name, found[number], LEVERS[best].name, found[best])
+        difference, steps, own = held["difference"], held["steps_ratio"], held["own_ratio"]
+        table.append(
+            [
+                *line,
+                f"{difference['mean']:+.3f} {_ends(difference['interval'], '+.3f')}",
+                f"{steps['mean']:.2f} {_ends(steps['interval'], '.2f')}",
+                f"{own['mean']:.2f} {_ends(own['interval'], '.2f')}",
+                f"{cost:.2f}",
+                f"{held['verdict_loss']}, {held['verdict_steps']}".replace("no difference found", "-"),
+            ]
+        )
+    return table
+
+
+def _ends(interval, form: str) -> str:
+    return "" if interval is None else f"[{interval[0]:{form}}, {interval[1]:{form}}]"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--text", default="grammar", help="as of minimapnet compare (default: grammar)")
+    parser.add_argument("--warm-steps", type=int, default=1500, help="of the shared warm start (default: 1500)")
+    parser.add_argument("--steps", type=int, default=1500, help="of a branch (default: 1500)")
+    parser.add_argument("--seeds", type=int, default=4, help="(default: 4)")
+    given = parser.parse_args()
+    settings = presets.PRESETS["full"]
+    chosen = replace(settings.branches, warm_steps=given.warm_steps, steps=given.steps, seeds=given.seeds, rows=ROWS)
+    settings = replace(settings, branches=chosen, stages=replace(settings.stages, count=2))
+    text = experiments.read_text(given.text, CACHE, settings)
+    with tempfile.TemporaryDirectory() as kept:
+        folder = Path(kept)
+        with tqdm(total=given.warm_steps, desc="warm start", disable=None) as bar:
+            warm = experiments.warm_start(Run("warm", "uniform", 0), settings, text, folder, bar.update)
+        last = warm["stages"][-1]
+        shares = ", ".join(f"{one['k']} masked {one['headroom_share'][0]:.0%}" for one in last["masks"])
+        print(
+            f"{text.name}: loss {last['loss']:.3f} after {given.warm_steps} steps; headroom, of the mask variance: {shares}"
+        )
+        found = curves(given.text, settings, folder)
+        trainers = {n: trainer(lever, settings, text, folder, 0) for n, lever in enumerate(LEVERS)}
+        costs = step_times.in_turns(trainers, TIMED, lambda: None)
+    names = ["lever", "rate", "final", "difference", "steps", "of its own", "cost", "verdicts"]
+    print(timing.table(names, lines(found, costs)))
+
+
+if __name__ == "__main__":
+    main()
