@@ -46,7 +46,7 @@ CACHE = Path("runs/cache")
 
 
 class GatedPool(MapNetPool):
-    """A pool whose choice is uniform for sentences whose scores hardly differ; unbiased, since these do not see the choice."""
+    """A pool that is uniform for sentences whose scores hardly differ; unbiased, since these do not see the choice."""
 
     def _score(self, model, ids, positions, attention_mask):
         scores = super()._score(model, ids, positions, attention_mask).reshape(-1, self.candidates)  # (B, M), means of 1

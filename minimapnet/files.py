@@ -1,5 +1,6 @@
 """Files that are either whole or not there."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,3 +30,9 @@ def written_whole(file: Path) -> Iterator[Path]:
     finally:
         if os.path.lexists(temporary):
             os.unlink(temporary)
+
+
+def write_json(file: Path, content) -> None:
+    """Write JSON that people can read as well. Raises InputError as `written_whole` does, and ValueError for NaN."""
+    with written_whole(file) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -65,6 +65,16 @@ def test_the_guesses_are_the_models(folder, capsys):
     assert len({line.index(" %  ") for line in result.stdout.splitlines()}) == 1  # aligned
 
 
+def test_a_file_holds_what_is_printed(folder, capsys, tmp_path):
+    file = tmp_path / "new" / "guesses.json"
+    result = called(capsys, "fill-mask", folder, "[MASK] reads [MASK]", "--out", file)
+    written = json.loads(file.read_text(encoding="utf-8"))
+    assert written["text"] == "[MASK] reads [MASK]"
+    in_file = [[(f"{100 * one['probability']:.2f}", one["token"]) for one in mask] for mask in written["masks"]]
+    assert in_file == guesses(result.stdout)
+    assert_refused(called(capsys, "fill-mask", folder, "[MASK]", "--out", file / "below"), "cannot write", "below")
+
+
 def test_several_masks_are_told_apart(folder, capsys):
     result = called(capsys, "fill-mask", folder, "[MASK] reads [MASK]")
     assert [line for line in result.stdout.splitlines() if line.startswith("[MASK] ")] == ["[MASK] 1 of 2", "[MASK] 2 of 2"]

@@ -41,6 +41,18 @@ def test_what_computes_here(capsys, monkeypatch):
     assert_refused(called(capsys, "info", "--backend", "cupy"), "the cupy backend cannot be used")
 
 
+def test_a_file_holds_what_is_printed(run, capsys, tmp_path):
+    for folder in ((), (run,)):
+        result = called(capsys, "info", *folder, "--out", tmp_path / "info.json")
+        written = json.loads((tmp_path / "info.json").read_text(encoding="utf-8"))
+        shapes = written.pop("parameters", {})
+        assert written.items() <= facts(result.stdout).items() and len(written) >= 5
+        assert {name: tuple(shape) for name, shape in shapes.items()} == (
+            Bert.from_pretrained(run / "step-00000020").shapes if folder else {}
+        )
+    assert_refused(called(capsys, "info", "--out", run), "cannot write")
+
+
 def test_a_run(run, capsys):
     result = called(capsys, "info", run)
     assert (result.returncode, result.stderr) == (0, "")

@@ -12,6 +12,7 @@ from minimapnet import backend
 from minimapnet.commands import options as option
 from minimapnet.commands.folders import read_model
 from minimapnet.errors import InputError
+from minimapnet.files import write_json
 
 DESCRIPTION = "Print a model's best guesses for each [MASK] of a text, with their probabilities."
 
@@ -27,6 +28,7 @@ def add(command) -> None:
     option.add_config(command)
     option.add(command, "--top", "how many guesses for each [MASK]", 5, type=option.whole(1), metavar="N")
     option.add_backend(command)
+    option.add_out_file(command, "the guesses")
 
 
 def run(options) -> None:
@@ -37,12 +39,22 @@ def run(options) -> None:
     masked = numpy.flatnonzero(ids == found.model.config.mask_token_id)
     logits = backend.to_host(found.model.logits(ids[None]))[0, masked]  # (number of [MASK], V)
     probabilities = special.softmax(logits.astype(numpy.float64), axis=1)
-    known = found.tokenizer.get_vocab_size()
-    for number, row in enumerate(probabilities, 1):
-        if len(probabilities) > 1:
-            print(f"[MASK] {number} of {len(probabilities)}")
-        for guess in numpy.argsort(-row[:known], kind="stable")[: options.top]:
-            print(f"{100 * row[guess]:8.2f} %  {_shown(found.tokenizer.id_to_token(int(guess)))}")
+    best = [_best(row, found.tokenizer, options.top) for row in probabilities]
+    if options.out:
+        as_tables = [[{"token": token, "probability": share} for token, share in guesses] for guesses in best]
+        write_json(options.out, {"text": options.text, "masks": as_tables})
+    for number, guesses in enumerate(best, 1):
+        if len(best) > 1:
+            print(f"[MASK] {number} of {len(best)}")
+        for token, share in guesses:
+            print(f"{100 * share:8.2f} %  {_shown(token)}")
+
+
+def _best(probabilities: numpy.ndarray, tokenizer, top: int) -> list[tuple[str | None, float]]:
+    """Give the most probable tokens and their probabilities: probabilities (V,) -> `top` pairs."""
+    known = probabilities[: tokenizer.get_vocab_size()]
+    order = numpy.argsort(-known, kind="stable")[:top]
+    return [(tokenizer.id_to_token(int(guess)), float(known[guess])) for guess in order]
 
 
 def _ids(text: str, found) -> numpy.ndarray:

@@ -11,6 +11,7 @@ from minimapnet import backend
 from minimapnet.commands import options as option
 from minimapnet.commands.folders import tokenizer_file
 from minimapnet.errors import InputError
+from minimapnet.files import write_json
 from minimapnet.kernels import pool
 from minimapnet.model.bert import Bert
 from minimapnet.model.pretrained_files import read_json
@@ -33,19 +34,25 @@ def add(command) -> None:
     command.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help=what)
     option.add_config(command)
     option.add_backend(command, "auto")
+    option.add_out_file(command, "what is printed")
 
 
 def run(options) -> None:
     """Print what is known."""
     backend.use(options.backend)
     if options.folder is None:
-        _print(_machine())
-        return
-    folder = checkpoint.model_folder(options.folder)
-    model = Bert.from_pretrained(folder)
-    _print([("model", str(folder)), *_size(model), *_tokenizer(folder), *_training(folder)])
-    print()
-    _print(_parameters(model))
+        known, shapes = _machine(), {}
+    else:
+        folder = checkpoint.model_folder(options.folder)
+        model = Bert.from_pretrained(folder)
+        known = [("model", str(folder)), *_size(model), *_tokenizer(folder), *_training(folder)]
+        shapes = {"parameters": model.shapes}
+    if options.out:
+        write_json(options.out, dict(known) | shapes)
+    _print(known)
+    if shapes:
+        print()
+        _print(_parameters(model))
 
 
 def _print(lines: list[tuple[str, str]]) -> None:

@@ -93,6 +93,11 @@ def add_out(command, default: str, what: str) -> None:
     add(command, "--out", what, Path(default), type=Path, metavar="FOLDER")
 
 
+def add_out_file(command, what: str) -> None:
+    """Add --out of a command that prints, for a file beside what it prints."""
+    add(command, "--out", f"{what}, as a file of JSON, too", type=Path, shown="no file", metavar="FILE")
+
+
 def add_seed(command, what: str) -> None:
     """Add --seed."""
     add(command, "--seed", what, 0, type=whole(0), metavar="N")

@@ -1,10 +1,9 @@
 """What `minimapnet compare` leaves behind: its files, and the lines that the command prints."""
 
 import csv
-import json
 from pathlib import Path
 
-from minimapnet.files import written_whole
+from minimapnet.files import write_json, written_whole
 from minimapnet.lab import claims, figure_style, figures, page, tables
 from minimapnet.masking.variance_report import aligned
 
@@ -19,8 +18,8 @@ def write(results: dict, times: dict, folder: Path) -> None:
     Raises InputError where the folder cannot be written to.
     """
     folder = Path(folder)
-    _write_text(folder / "results.json", json.dumps(results, indent=2, allow_nan=False) + "\n")
-    _write_text(folder / "times.json", json.dumps(times, indent=2, allow_nan=False) + "\n")
+    write_json(folder / "results.json", results)
+    write_json(folder / "times.json", times)
     with written_whole(folder / "results.csv") as file, file.open("w", newline="", encoding="utf-8") as stream:
         lines = csv.writer(stream)
         lines.writerow(["experiment", "proposal", "seed", "step", "validation loss (nats per masked token)"])
@@ -33,7 +32,8 @@ def write(results: dict, times: dict, folder: Path) -> None:
         for ending in ("png", "svg"):
             figure_style.save(figure, folder / "figures" / f"{name}.{ending}")
         pictures[name] = (folder / "figures" / f"{name}.svg").read_bytes()
-    _write_text(folder / "report.html", page.page(results, times, pictures))
+    with written_whole(folder / "report.html") as file:
+        file.write_text(page.page(results, times, pictures), encoding="utf-8")
 
 
 def text(results: dict, times: dict) -> str:
@@ -52,8 +52,3 @@ def _claims(results, times):
         lines.append([f"{i} {claim.name}", claim.verdict, claim.numbers[0] if claim.numbers else ""])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}".rstrip() for a, b, c in lines)
-
-
-def _write_text(file, words):
-    with written_whole(file) as temporary:
-        temporary.write_text(words, encoding="utf-8")

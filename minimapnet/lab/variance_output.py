@@ -1,6 +1,5 @@
 """What `minimapnet variance` leaves behind: JSON, a table and a figure. Colours are Okabe and Ito's, and a brown."""
 
-import json
 from pathlib import Path
 
 import matplotlib
@@ -8,7 +7,7 @@ import numpy
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
-from minimapnet.files import written_whole
+from minimapnet.files import write_json, written_whole
 from minimapnet.masking.variance_report import aligned, or_dash
 
 DATA, MASK, LIMIT = "#0072B2", "#E69F00", "#000000"
@@ -32,8 +31,7 @@ def write(results: dict, reports: dict, folder: Path) -> None:
 
     `reports` is {masked positions: VarianceReport}. Raises InputError where the folder cannot be written to.
     """
-    with written_whole(folder / "variance.json") as file:
-        file.write_text(json.dumps(results, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(folder / "variance.json", results)
     for ending in ("png", "svg"):
         with written_whole(folder / f"variance.{ending}") as file:
             _draw(reports, file)

@@ -4,11 +4,10 @@ All variances and squared norms are in nats^2: squared Euclidean norms of gradie
 covariance where it is a variance, of one gradient of one sentence under one mask.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from minimapnet.files import written_whole
+from minimapnet.files import write_json
 
 
 @dataclass(frozen=True)
@@ -124,8 +123,7 @@ class VarianceReport:
 
         Raises InputError where the file cannot be written; what was there before then still is.
         """
-        with written_whole(Path(file)) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(Path(file), asdict(self))
 
     def __str__(self) -> str:
         drawn = "all masks" if self.masks is None else f"{self.masks} masks each"
