@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy
 import stand_in
 import trained
-from matplotlib import pyplot
+from matplotlib import pyplot, ticker
 
 import minimapnet
 from minimapnet import Bert, InputError, UniformMasks, backend, gradients
@@ -262,7 +262,8 @@ for name, (launches, passes, least) in counts.items():
 # %% [markdown]
 # LayerNorm takes `11` launches and `14` passes. But a row of 64 numbers is small: a kernel that reads the row once can
 # find its mean and its spread and write the result, while the row is at hand. It needs one launch and `3` passes: $x$
-# is read, $y$ and $\hat{x}$, which the backward wants, are written. GELU falls from `26` passes to `3`, AdamW from `18` launches to one. Doing several operations in one kernel is called **fusing** them. The package fuses these seven and
+# is read, $y$ and $\hat{x}$, which the backward wants, are written. GELU falls from `26` passes to `3`, AdamW from `18`
+# launches to one. Doing several operations in one kernel is called **fusing** them. The package fuses these seven and
 # the gradient of the embedding, and leaves everything else to CuPy's functions. What does that make of the whole step?
 
 # %%
@@ -279,31 +280,31 @@ else:
 # launches does.
 
 # %% tags=["picture"]
-stand_in_bytes = {
+step_bytes = {
     "ids, places, weights\nto the device": plain.to_device,
     "loss and norm\nback to the host": plain.to_host,
     "parameters, gradient,\nmoments: they stay": 4 * model.flat.nbytes,
     "read and written\nby kernels": plain.moved,
 }
-figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.4), width_ratios=(1, 1.35))
-colours = ["#D55E00", "#D55E00", "#0072B2", "#0072B2"]
-bars = left.barh(list(stand_in_bytes), list(stand_in_bytes.values()), color=colours, height=0.62)
+figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.6))
+bars = left.barh(list(step_bytes), list(step_bytes.values()), color=["#D55E00"] * 2 + ["#0072B2"] * 2, height=0.6)
 for bar, hatch in zip(bars, ("////", "////", "", ""), strict=True):
     bar.set(hatch=hatch, edgecolor="white")
-left.bar_label(bars, [f"{value:,}" for value in stand_in_bytes.values()], padding=4, fontsize=10)
-left.set(xscale="log", xlim=(1, 3e11), xlabel="bytes in a step of training (logarithmic)")
+left.bar_label(bars, [f"{value:,}" for value in step_bytes.values()], padding=4, fontsize=11)
+left.set(xscale="log", xlim=(1, 1e12), xlabel="bytes in a step of training (logarithmic)")
 left.set_title("Little crosses, much stays", loc="left")
-left.invert_yaxis()
 places = numpy.arange(len(counts))
 launches, passes, least = numpy.array(list(counts.values())).T
-many = right.bar(places - 0.2, passes, 0.38, color="#E69F00", hatch="..", edgecolor="white", label="plain formula")
-right.bar_label(many, [f"{number:.0f}" for number in launches], padding=2, fontsize=10)
-few = right.bar(places + 0.2, least, 0.38, color="#0072B2", label="one kernel")
-right.bar_label(few, ["1"] * len(least), padding=2, fontsize=10)
-right.set_xticks(places, [name.replace(" ", "\n").replace("-", "-\n") for name in counts], fontsize=9)
-right.set(ylabel="passes over memory", ylim=(0, 1.15 * passes.max()))
-right.set_title("One kernel: fewer passes, one launch (launches: on the bars)", loc="left")
-right.legend(loc="upper center")
+many = right.barh(places - 0.2, passes, 0.38, color="#E69F00", hatch="...", edgecolor="white", label="plain formula")
+few = right.barh(places + 0.2, least, 0.38, color="#0072B2", edgecolor="white", label="one kernel")
+right.bar_label(many, [f"{number:.0f} launches" for number in launches], padding=3, fontsize=10)
+right.bar_label(few, ["1 launch"] * len(least), padding=3, fontsize=10)
+right.set_yticks(places, list(counts))
+right.set(xlabel="passes over memory", xlim=(0, 1.3 * passes.max()))
+right.set_title("One kernel reads and writes less", loc="left")
+right.legend(loc="center right")
+for axes in (left, right):
+    axes.invert_yaxis()
 pyplot.show()
 
 # %% [markdown]
@@ -545,7 +546,7 @@ def step_seconds(rows: int) -> float:
     return seconds(step, repeats=9)
 
 
-SIZES = (4, 16, 64, 256, 1024)
+SIZES = (1, 4, 16, 64, 256)
 
 
 def measured() -> numpy.ndarray:
@@ -567,6 +568,7 @@ else:
     print(f"CuPy holds {pool.total_bytes() / 2**20:.0f} MiB of the device's memory")
     minimapnet.use("numpy")
     model.to_device()
+assert times["NumPy"][0] / SIZES[0] > 1.5 * times["NumPy"][-1] / SIZES[-1]
 for name, found in times.items():
     for rows, taken in zip(SIZES, found, strict=True):
         tokens = rows * trained.ROW_TOKENS
@@ -578,6 +580,8 @@ for (name, found), (colour, line, mark) in zip(times.items(), figure_style.BY_MA
     axes.plot(SIZES, 1e6 * found / SIZES, line, color=colour, marker=mark, markersize=8, linewidth=2, label=name)
 axes.set(xscale="log", yscale="log", xlabel="sentences in a step (logarithmic)", ylabel="microseconds for one sentence")
 axes.set_xticks(SIZES, [f"{rows:,}" for rows in SIZES])
+axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
 axes.minorticks_off()
 axes.set_title("A sentence in a large batch costs less than one in a small batch", loc="left")
 axes.grid(alpha=0.3)
