@@ -8,8 +8,8 @@
 # find what we set by hand.
 #
 # Afterwards you can write attention forward and backward, with several heads and with padding, and read the package's
-# version of it. You need the tokens and the loss of step 1, and from step 2 the notation $dX$ for the gradient of the loss
-# with respect to $X$, the linear layer, softmax and the gradient check. It takes about 20 minutes.
+# version of it. You need the tokens and the loss of step 1, and from step 2 the notation $dX$, the linear layer, softmax,
+# gradient descent and the check by finite differences. It takes about 25 minutes.
 
 # %% [markdown]
 # ## A game in which tokens must meet
@@ -21,9 +21,9 @@
 #
 # To look at one thing only, we let each *token* carry a name and a town together: there are four such tokens, and a fifth
 # one that carries a name and `[MASK]`. (In step 4 tokens are single words, and the model has to bring a name and its town
-# together by itself.) A token becomes a row of numbers in the plainest way, one channel for each of the 12 names, the
-# 16 towns and `[MASK]`, with a 1 where it applies. So the sentence is a matrix $x$ of shape $(T, C)$, with $T = 5$ tokens
-# and $C = 29$ *channels*, the numbers of a row.
+# together by itself.) A token becomes a row of numbers in the plainest way, one channel for each of the 12 names, the 16
+# towns and `[MASK]`, with a 1 where it applies. So the sentence is a matrix $x$ of shape $(T, C)$, with $T = 5$ tokens
+# and $C = 29$ channels.
 
 # %%
 import numpy
@@ -102,7 +102,8 @@ assert difference == 0 and (x[-1] == exchanged[-1]).all()
 #
 # ## Queries, keys and values
 #
-# So every token $t$ makes three vectors of $D$ numbers out of its row $x_{t}$, each with a weight matrix of shape $(C, D)$:
+# So every token $t$ makes three vectors of $D$ numbers out of its row $x_{t}$, each with a weight matrix of shape
+# $(C, D)$:
 #
 # - a *query* $q_{t} = x_{t} W^{q}$: what it looks for;
 # - a *key* $k_{t} = x_{t} W^{k}$: what it can be found by;
@@ -115,22 +116,23 @@ assert difference == 0 and (x[-1] == exchanged[-1]).all()
 #    o_{t} = \sum_{s} p_{ts} \, v_{s} . $$
 #
 # For all tokens at once, with $Q$, $K$ and $V$ of shape $(T, D)$, this is two matrix products with a softmax over each
-# row between them: the scores $S = Q K^{\top}$ of shape $(T, T)$, the weights $P = \mathrm{softmax}(S)$ of the same
-# shape, and the output $O = P V$ of shape $(T, D)$.
+# row between them: the scores $S = Q K^{T}$ of shape $(T, T)$, the weights $P = \mathrm{softmax}(S)$ of the same shape,
+# and the output $O = P V$ of shape $(T, D)$.
 #
 # ### Why the scores are divided by $\sqrt{D}$
 #
 # Suppose that the entries of $q$ and $k$ are independent with mean 0 and variance 1, as they may be before anything is
 # learned. Each term of $q \cdot k = \sum_{i} q_{i} k_{i}$ then has mean 0 and variance 1, the terms are uncorrelated, so
 # their variances add up: the dot product has variance $D$ and standard deviation $\sqrt{D}$. For large $D$ the scores lie
-# so far apart that softmax gives everything to the largest, by mere chance. Worse, it then hardly reacts any more. With
-# $Z = \sum_{r} \exp(s_{r})$ and $p_{i} = \exp(s_{i}) / Z$,
+# so far apart that softmax gives everything to the largest, by mere chance. Worse, it then hardly reacts any more. Step 2
+# found the backward of softmax, $ds = p * (dp - \sum_{j} p_{j} \, dp_{j})$. With $dp$ a 1 at place $i$ and 0 elsewhere it
+# says how the weight $p_{i}$ depends on its own score:
 #
-# $$ \frac{\partial p_{i}}{\partial s_{i}} = \frac{\exp(s_{i})}{Z} - \frac{\exp(s_{i}) \exp(s_{i})}{Z^{2}}
-#    = p_{i} (1 - p_{i}), $$
+# $$ \frac{\partial p_{i}}{\partial s_{i}} = p_{i} (1 - p_{i}), $$
 #
-# which is nearly 0 where $p_{i}$ is nearly 0 or nearly 1: no gradient comes back, and nothing is learned. Dividing the
-# scores by $\sqrt{D}$ gives them standard deviation 1 whatever $D$ is. We measure all of this with 16 keys for a query.
+# which is nearly 0 where $p_{i}$ is nearly 0 or nearly 1. Then no gradient comes back, and nothing is learned. Dividing
+# the scores by $\sqrt{D}$ gives them standard deviation 1 whatever $D$ is. We measure all of this with 16 keys for a
+# query.
 
 
 # %%
@@ -153,7 +155,7 @@ for D in (4, 16, 64, 256):
 # %% [markdown]
 # At $D = 256$ the largest of 16 weights is `0.92` on average without the division, and the mean slope $p (1 - p)$ has
 # fallen to `0.007`; with the division they stay at `0.24` and `0.054` whatever $D$ is. So we always divide:
-# $S = Q K^{\top} / \sqrt{D}$.
+# $S = Q K^{T} / \sqrt{D}$.
 #
 # ## A head that we set by hand
 #
@@ -167,8 +169,8 @@ for D in (4, 16, 64, 256):
 # in $W^{k}$ the row of `[MASK]` is $-1$ in every name's channel: the key of a question is its name minus all names, and
 # has dot product 0 with its own name.
 #
-# With a factor of 24 the score of the right token is $24 / \sqrt{16} = 6$, the other four have at most 0, and so the
-# right one gets at least $e^{6} / (e^{6} + 4)$ of the weight.
+# With a factor of 24 the question gives the right token a score of $24 / \sqrt{16} = 6$ and the other four 0. So the
+# right one gets $e^{6} / (e^{6} + 4)$ of the weight.
 
 # %%
 D = 16
@@ -196,8 +198,7 @@ assert TOWNS[O[-1].argmax()] == "rome"
 # Now let two people be asked for at once: *where are bruno and anna?* A head has one set of weights for each token, so
 # the best it can do is to give half to each of the two. Then it receives the mean of two values, half Rome and half
 # Paris, and cannot tell who is where. With two heads, each with queries, keys and values of its own, one can look for the
-# first name and the other for the second. Their outputs are put side by side, so that what was found by whom stays
-# apart.
+# first name and the other for the second. Their outputs are put side by side, so that what was found by whom stays apart.
 #
 # In general $H$ heads of $D$ channels give every token an output of $H D$ channels. BERT chooses $D$ such that $H D = C$:
 # the output is as wide as the input, and many narrow heads cost no more than a single wide one. The package holds the
@@ -245,10 +246,10 @@ print("the outputs of the reordered tokens are the reordered outputs")
 
 # %% [markdown]
 # Sentences of a batch differ in length. They lie in one array, so the shorter ones are filled up with `[PAD]`, and these
-# tokens have rows like all others, with some numbers in them. Nobody may look at them. It would not do to set their values
-# to 0, since they would still draw weight from the rest. Their *weight* must be 0. So a hugely negative number is added
-# to every score of a padded key: its exponential is 0, exactly. This `bias` has shape $(B, 1, 1, T)$, the same for all
-# heads and all queries.
+# tokens have rows like all others, with some numbers in them. Nobody may look at them. It would not do to set their
+# values to 0, since they would still draw weight from the rest. Their *weight* must be 0. So a hugely negative number is
+# added to every score of a padded key: its exponential is 0, exactly. This `bias` has shape $(B, 1, 1, T)$, the same for
+# all heads and all queries.
 #
 # We append two tokens of random numbers to our sentence, and compare what its five tokens get.
 
@@ -272,35 +273,35 @@ assert numpy.allclose(hidden[:, :T], out, rtol=0, atol=1e-12) and abs(looked_at[
 # Now the way back. Given $dO$, the gradient of a loss with respect to the output, we want $dQ$, $dK$ and $dV$. We take
 # one head and write down the forward pass in numbered stages:
 #
-# 1. $S = Q K^{\top} / \sqrt{D}$, shape $(T, T)$
+# 1. $S = Q K^{T} / \sqrt{D}$, shape $(T, T)$
 # 2. $P = \mathrm{softmax}(S)$ by rows, shape $(T, T)$
 # 3. $O = P V$, shape $(T, D)$
 #
 # The backward undoes them in reverse.
 #
 # **3.** $O = P V$ is a product of two matrices that both depend on $x$. For the linear layer $Y = X W$ step 2 found
-# $dX = dY \, W^{\top}$ and $dW = X^{\top} dY$. That was about products and not about which factor is called a parameter,
-# so with $P$ for $X$ and $V$ for $W$
+# $dX = dY \, W^{T}$ and $dW = X^{T} dY$. That was about products and not about which factor is called a parameter, so
+# with $P$ for $X$ and $V$ for $W$
 #
-# $$ dP = dO \, V^{\top} \quad (T, T), \qquad dV = P^{\top} dO \quad (T, D) . $$
+# $$ dP = dO \, V^{T} \quad (T, T), \qquad dV = P^{T} dO \quad (T, D) . $$
 #
 # The second says: each token's value gets back the gradients of all those who looked at it, by how much they looked.
 #
-# **2.** Take one row of the weights, $p = \mathrm{softmax}(s)$. Above we had $\partial p_{i} / \partial s_{i}$. For
-# $i \ne j$ only the denominator $Z$ depends on $s_{j}$, and
-# $\partial p_{i} / \partial s_{j} = -\exp(s_{i}) \exp(s_{j}) / Z^{2} = -p_{i} p_{j}$. By the chain rule
+# **2.** The softmax of each row goes back as in step 2:
 #
-# $$ ds_{j} = \sum_{i} dp_{i} \frac{\partial p_{i}}{\partial s_{j}} = dp_{j} \, p_{j} - \sum_{i} dp_{i} \, p_{i} p_{j}
-#    = p_{j} \Big( dp_{j} - \sum_{i} p_{i} \, dp_{i} \Big) . $$
+# $$ dS = P * \Big( dP - \sum_{j} P_{j} \, dP_{j} \Big) \quad (T, T), $$
 #
-# In words: $-dp_{j}$ says how much a little more weight on token $j$ would lower the loss. A score is raised where this is
-# more than the mean over all tokens under the weights, and lowered where it is less. And where the weights are 0 and 1
-# already, all of $ds$ is 0: a head that is sure of itself learns no more about where to look.
+# where the sum runs over the columns, and gives one number for each row.
 #
-# **1.** $S = Q K^{\top} / \sqrt{D}$ is again a product, with $K^{\top}$ for $W$. So
-# $dQ = dS \, K / \sqrt{D}$, and $dK^{\top} = Q^{\top} dS / \sqrt{D}$, which is
+# In words: $-dP_{tj}$ says how much a little more weight of token $t$ on token $j$ would lower the loss. Descending along
+# the gradient raises a score where this is more than its mean under the weights, and lowers it where it is less. And
+# where the weights are 0 and 1 already, all of $dS$ is 0: a head that is sure of itself learns no more about where to
+# look.
 #
-# $$ dQ = \frac{dS \, K}{\sqrt{D}} \quad (T, D), \qquad dK = \frac{dS^{\top} Q}{\sqrt{D}} \quad (T, D) . $$
+# **1.** $S = Q K^{T} / \sqrt{D}$ is again a product, with $K^{T}$ for $W$. So $dQ = dS \, K / \sqrt{D}$, and
+# $dK^{T} = Q^{T} dS / \sqrt{D}$, which is
+#
+# $$ dQ = \frac{dS \, K}{\sqrt{D}} \quad (T, D), \qquad dK = \frac{dS^{T} Q}{\sqrt{D}} \quad (T, D) . $$
 #
 # Each stage of the forward has its mirror image in the backward. Beside $dO$ the backward needs $Q$, $K$, $V$ and $P$:
 # that is what the cache holds. Here it is in code, beside the package's.
@@ -340,9 +341,9 @@ assert numpy.allclose(ours, dqkv, rtol=0, atol=1e-12)
 print("our gradients and the package's agree, for queries, keys and values of both heads:", dqkv.size, "numbers")
 
 # %% [markdown]
-# That two programs agree does not make them right; they may share an error. The judge is the gradient check of step 2:
-# move every single number by $\pm\varepsilon$, look at how $\sum O \cdot dO$ changes for a random $dO$, in double
-# precision. And to be sure that this judge can say no, we show it three backwards with a mistake that is easily made.
+# That two programs agree does not make them right; they may share an error. The judge is that of step 2: central
+# differences of $\langle O, dO \rangle$ with a random $dO$, number by number, in float64. And to be sure that it can say
+# no, we show it three backwards with a mistake that is easily made.
 
 
 # %%
@@ -393,18 +394,14 @@ for wrong in (without_the_mean, without_the_scale, without_a_transpose):
 # ## Where the parameters are
 #
 # Attention itself has no parameters. They lie in linear layers around it: one makes `qkv` from $x$, another turns the
-# heads' outputs into whatever comes next. So the gradients of parameters are those of linear layers, which we know:
-# $dW = X^{\top} dY$, and for the layer's bias the sum of the rows of $dY$.
-#
-# In the package a backward does not compute $dW$. `layers.linear_backward` returns $dX$ and hands $X$ and $dY$, with the
-# layer's name, to a *reader*, whose business it is what to make of them. A `GradientReader` multiplies them and adds up
-# the gradients in its dict `sums`. In step 6 another reader will take something else from the very same backward pass.
+# heads' outputs into whatever comes next. So a network with attention needs nothing new: `attention_backward` gives the
+# upstream gradient of the first linear layer, and `layers.linear_backward` hands its two factors to the reader.
 #
 # ## Learning it
 #
 # We set the matrices by hand. Does gradient descent find something as good? The model is a linear layer to `qkv`, one
-# head, and for the question's row a linear layer to 16 scores, one for each town (*logits*); the loss is softmax with
-# cross-entropy, as in step 2. Here it is, forward and mirrored backward, for a batch of $B$ sentences.
+# head, and for the question's row a linear layer to 16 logits, one for each town; the loss is softmax with cross-entropy.
+# Here it is, forward and mirrored backward, for a batch of $B$ sentences.
 
 
 # %%
@@ -447,14 +444,13 @@ def backward(cache, reader):
 
 
 # %% [markdown]
-# *Gradient descent* repeats one thing: compute the gradient $g$ of the loss for a new batch, and move all parameters
-# $\theta$ a small way against it, $\theta \leftarrow \theta - \eta g$. To first order the loss of this batch falls by
-# $\eta |g|^{2}$. The number $\eta$ is the *learning rate*; here it is 1.
+# We train it by gradient descent as in step 2, with learning rate 1 and a batch of 64 newly drawn sentences in each step.
 #
 # For comparison we train the same model with its queries held at 0. Then all scores are 0, all weights are $1/T$, and it
 # has to do with the plain mean. We expect that it never gets below $\log 4$, on average over some batches, and that the
-# model with attention does. Every batch is freshly drawn, and there are more than two thousand million different
-# sentences, so the losses are those of sentences that were never seen before.
+# model with attention does. There are $12 \cdot 11 \cdot 10 \cdot 9$ ways to choose the names,
+# $16 \cdot 15 \cdot 14 \cdot 13$ to choose the towns and 4 to ask, more than two thousand million sentences. So the loss
+# of a new batch is that of sentences which were not seen before, but for a rare chance.
 
 
 # %%
@@ -493,9 +489,10 @@ assert with_a_mean[-50:].mean() > numpy.log(4) > with_queries[200:250].mean() > 
 # Both begin near an even guess among 16 towns, $\log 16$. The plain mean learns which towns are in the sentence and comes
 # slowly down towards `1.386`, which it cannot pass. Attention passes it before step 200 and soon pays next to nothing.
 #
-# What has it learned? The matrices look nothing like ours, and they need not: only the products $W^{q} W^{k \top}$ decide
-# about the scores, and turning the $D$ channels of queries and keys by the same rotation changes no score. So we look at
-# the product: how strongly does a question with one name draw the token of another?
+# What has it learned? The matrices need not look like ours. Only dot products of queries and keys matter, and if both are
+# turned by the same rotation $R$, so that $W^{q} R$ and $W^{k} R$ stand for $W^{q}$ and $W^{k}$, no score changes:
+# $(q R)(k R)^{T} = q R R^{T} k^{T} = q k^{T}$. So we look at the scores: how strongly does the question for one name draw
+# the token of another?
 
 # %%
 question = learned["qkv.weight"][:N] + learned["qkv.weight"][MASK] + learned["qkv.bias"]  # (N, 3D)
@@ -528,11 +525,10 @@ by_hand.set_ylabel("looks")
 pyplot.show()
 
 # %% [markdown]
-# In the product the same name stands out: its score is `2.4` on average, that of another name `-0.2`. In our sentence the
-# question gives `0.81` of its weight to Bruno's token and `0.00` to itself, so it has learned what we mended by hand. The
-# rest is left to the second linear layer, which turns a clear lead into near certainty. The other tokens have learned to
-# look at themselves, which nobody asked of them: the same matrices serve all tokens, and to look for one's own name is
-# all that these can say.
+# The same name stands out: its score is `2.4` on average, that of another name `-0.2`. In our sentence the question gives
+# `0.81` of its weight to Bruno's token and `0.00` to itself; it has learned what we mended by hand, too. That is enough,
+# since the second linear layer turns a clear lead into near certainty. The other tokens look at themselves, although
+# nobody asked them to: all tokens share the same matrices, and what these say is "look for your own name".
 #
 # ## Exercises
 #
@@ -541,13 +537,13 @@ pyplot.show()
 # [solutions/03_attention.py](solutions/03_attention.py).
 #
 # **1. Only the past.** A model that writes text word by word must not look at words that come later. Write
-# `causal_attention(q, k, v)` for one head, all of shape $(T, D)$, which gives the output $(T, D)$ where token $t$ looks at
-# the tokens $0$ to $t$ alone.
+# `causal_attention(q, k, v)` for one head, all of shape $(T, D)$, which gives the output $(T, D)$ where token $t$ looks
+# at the tokens $0$ to $t$ alone.
 #
-# **2. One token's loss.** Suppose that the loss depends on the output of a single token, number `place`, so that only this
-# row of $dO$ is not 0. Write `row_backward(dout, q, k, v, place)`, with `dout` of shape $(D)$ and `q`, `k`, `v` of shape
-# $(T, D)$, which gives the one row of $dQ$ that is not 0, of shape $(D)$, and $dK$ and $dV$ of shape $(T, D)$. Do it
-# without any array of shape $(T, T)$. What are the ranks of $dK$ and $dV$? (Step 6 lives on the answer.)
+# **2. One token's loss.** Suppose that the loss depends on the output of a single token, number `place`, so that only
+# this row of $dO$ is not 0. Write `row_backward(dout, q, k, v, place)`, with `dout` of shape $(D)$ and `q`, `k`, `v` of
+# shape $(T, D)$, which gives the one row of $dQ$ that is not 0, of shape $(D)$, and $dK$ and $dV$ of shape $(T, D)$. Do
+# it without any array of shape $(T, T)$. What are the ranks of $dK$ and $dV$? (Step 6 lives on the answer.)
 #
 # **3. In pieces.** For long texts the $(T, T)$ weights do not fit into memory, and they need not. Write
 # `attention_in_pieces(q, k, v, size)`, which gives the ordinary output $(T, D)$ but takes at most `size` keys and values
@@ -560,9 +556,9 @@ pyplot.show()
 #
 # [attention.py](../minimapnet/model/attention.py) has the forward and the backward of this step, stage by stage, for
 # batches and heads; its `attention_row_backward` is the second exercise for many tokens at once. The readers are in
-# [readers.py](../minimapnet/model/readers.py), and [test_attention.py](../tests/test_attention.py) holds all of it against
-# finite differences, with and without padding. Attention in this form comes from *Attention Is All You Need* (Vaswani and
-# others 2017, arXiv 1706.03762).
+# [readers.py](../minimapnet/model/readers.py), and [test_attention.py](../tests/test_attention.py) holds all of it
+# against finite differences, with and without padding. Attention in this form comes from *Attention Is All You Need*
+# (Vaswani and others 2017, arXiv 1706.03762).
 #
 # With attention all pieces of BERT are at hand. The next step puts them together and trains the whole:
 # [4. The whole BERT in one dict](04_bert_in_one_dict.ipynb).
