@@ -42,7 +42,8 @@ print(template.strip())
 #
 # The project generates a text of such sentences and divides it into three parts that share no sentence: *train* to learn
 # from, *validation* to watch the learning, and *test* to judge at the end. Sentences that were not learned from are
-# called *held out*: only they show whether a guesser understood something or remembered it.
+# called *held out*: only they show whether a guesser understood something or remembered it. (`trained.py`, beside the
+# tutorials, reads this text, and in later steps the model that step 4 trains on it.)
 
 # %%
 text = trained.grammar_text()
@@ -180,15 +181,15 @@ show_truth(0, masked=[0, 7, 14])
 # to guess depends on *what else is hidden*. This will matter.
 #
 # Let us not take the computed probabilities on trust. If we draw many sentences and look at those of this template that
-# have "her" where ours does, about $2/13$ of them should begin with Emma, whose weight in the table is 2 of the women's
-# 13.
+# have "her" where ours does, about $2/13$ of them should begin with Emma: her weight in the table is 2, that of all women
+# together 13.
 
 # %%
 drawn = language.sample(numpy.random.default_rng(1), 100_000)
 alike = [one for one in drawn if one[2] == "a" and one[7] == "her"]
 share = sum(one[0] == "emma" for one in alike) / len(alike)
 print(f"{len(alike):,} sentences of this kind, of which {share:.3f} begin with emma; 2/13 = {2 / 13:.3f}")
-assert abs(share - 2 / 13) < 4 * numpy.sqrt(2 / 13 * 11 / 13 / len(alike))  # four standard errors
+assert abs(share - 2 / 13) < 4 * numpy.sqrt(2 / 13 * 11 / 13 / len(alike))  # four standard deviations
 
 # %% [markdown]
 # `language.log_probs(sentence)` gives $\log P(x_{i} \mid \text{all other words})$ for every word, each hidden alone. The
@@ -276,7 +277,7 @@ for number in range(1, len(NEIGHBOURS) + 1):
     q = (n_cv + 10 * q) / (n_c + 10)
     losses.append(-numpy.log(q))
     unseen.append((n_c == 0).mean())
-    print(f"{number} neighbours: {losses[-1].mean():.2f} nats, {100 * unseen[-1]:2.0f} % of the combinations are new")
+    print(f"neighbours: {number}   loss {losses[-1].mean():.2f} nats   combinations never seen {100 * unseen[-1]:2.0f} %")
 
 # %% [markdown]
 # Two neighbours help much: the loss falls from the unigram's `4.66` to `1.20`. A third helps a little. After that it gets
@@ -293,9 +294,9 @@ left.set_title("Counting wider contexts soon stops helping")
 left.legend()
 right.bar(range(8), 100 * numpy.array(unseen), color="#E69F00")
 right.set(xlabel="neighbours that the table looks at", ylabel="never seen in training (%)")
-right.set_title("because wide contexts are new")
+right.set_title("since more and more of them are new")
 pyplot.show()
-assert 1 < means.argmin() < 5 and means[7] > means[2]
+assert means.argmin() == 3 and means[3] > 1 and means[7] > 1.5
 
 # %% [markdown]
 # Why do tables fail? Look at what each guesser pays for the words of our sentence.
@@ -314,7 +315,7 @@ for number, (paid, name, (colour, hatch)) in enumerate(zip(by_word, names, style
     axes.bar(places + 0.28 * (number - 1), paid, 0.26, color=colour, hatch=hatch, edgecolor="white", label=name)
 axes.set_xticks(places, sentence, rotation=35, ha="right", rotation_mode="anchor", fontsize=12)
 axes.set_ylabel("loss of the word (nats)")
-axes.set_title("Given the whole sentence only two words cost anything; nearby words alone do not tell")
+axes.set_title("Given all other words, only two words cost anything; two neighbours leave much open")
 axes.legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.0))
 axes.set_ylim(0, 9)
 pyplot.show()
