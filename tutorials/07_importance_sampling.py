@@ -423,10 +423,11 @@ print("u = 0.3:", *(f"{value:.2f}" for value in curves[0.3]))
 assert curves[0][-1] > 3 and max(curves[0.3]) < 1
 
 # %% [markdown]
-# Old norms do no harm here, they only win less; even after 100 steps the model knew roughly what it would find hard.
-# Errors by chance are another matter. Without uniform masks, norms that are wrong by a factor of $e$ still win most of
-# the headroom, but where they are wrong by a factor of $e^{2}$ or more, the noise is several times that of plain uniform
-# masks. With $u = 0.3$ it never is more, at the price of a little when the norms are right.
+# Old norms win less than new ones, but they win, as soon as the model has learned something: what it found hard after 100
+# steps, it mostly still finds hard. Only those of the untrained model lose a little. Errors by chance are another matter.
+# Without uniform masks, norms that are wrong by a factor of $e$ still win most of the headroom, but where they are wrong
+# by a factor of $e^{2}$ or more, the noise is several times that of plain uniform masks. With $u = 0.3$ it never is more,
+# at the price of a little when the norms are right.
 #
 # ## What it costs
 #
