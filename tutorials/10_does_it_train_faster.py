@@ -1,0 +1,471 @@
+# %% [markdown]
+# # 10. Does it train faster?
+#
+# We have proposals that take most of the noise of single masks away. Is a model trained with them *better*, or *sooner* as
+# good? Less noise is a means. This step asks for the end, by an experiment that is made to be fair, and says what came
+# out, for and against.
+#
+# Afterwards you can say when noise matters at all, by a formula that you derived; plan a comparison of two ways to train,
+# with a baseline that deserves the name; put an interval on a mean of four runs; and read the project's long experiments.
+# You need the decomposition of the noise (step 5), importance sampling (step 7), pools (step 8) and MAPNet (step 9). It
+# takes about 20 minutes to read. The runs take about one minute.
+
+# %%
+import math
+import re
+from pathlib import Path
+
+import numpy
+import trained
+from matplotlib import pyplot
+from tqdm import tqdm
+
+from minimapnet import MapNet, MapNetConfig, sequence_gradient_norms
+from minimapnet.backend import generator
+from minimapnet.lab import convergence, figure_style
+from minimapnet.masking.mapnet_proposals import MapNetPool, MapNetSingle
+from minimapnet.masking.mapnet_quality import quality
+from minimapnet.masking.proposals import SingleProposal, UniformProposal
+from minimapnet.masking.scores import each_alone, exact_norm
+from minimapnet.training.settings import TrainSettings
+from minimapnet.training.trainer import Trainer
+
+pyplot.rcParams.update(figure_style.PAGE)
+
+# %% [markdown]
+# ## What noise does to training
+#
+# Take the simplest loss there is, of one parameter $\theta$: $L(\theta) = \frac{c}{2} \theta^{2}$, with the curvature
+# $c > 0$ and its least value at 0. Its gradient is $c\, \theta$. A step follows an estimate of it with noise of the variance
+# $v$,
+#
+# $$\theta \leftarrow \theta - \eta\, (c\, \theta + \varepsilon), \qquad E\, \varepsilon = 0, \quad
+# E\, \varepsilon^{2} = v,$$
+#
+# where $\eta$ is the learning rate. Square it and take the mean; the mixed term is 0 because $\varepsilon$ knows nothing of
+# $\theta$:
+#
+# $$E\, \theta^{2} \leftarrow (1 - \eta c)^{2}\, E\, \theta^{2} + \eta^{2} v.$$
+#
+# There are two parts. The first shrinks what was there at the start by the same factor at every step, *whatever the noise
+# is*. The second adds noise. At a constant rate $E\, \theta^{2}$ comes to rest where both sides are equal,
+# $E\, \theta^{2} = \eta^{2} v / (1 - (1 - \eta c)^{2}) = \eta v / (c\, (2 - \eta c))$, that is at the loss
+#
+# $$\frac{c}{2} E\, \theta^{2} = \frac{\eta\, v}{2\, (2 - \eta c)} \approx \frac{\eta\, v}{4}.$$
+#
+# This is the **floor** of training at a constant rate. It is proportional to the variance, and to the learning rate. We let
+# 2,000 such parameters run, with a variance and with a fifth of it, and beside it with a rate that falls to zero.
+
+# %%
+rng = numpy.random.default_rng(0)
+c, rate, steps = 1.0, 0.05, 300
+variances = {"variance 1": 1.0, "variance 1/5": 0.2}
+schedules = {"constant": numpy.full(steps, rate), "falling": rate * (1 - numpy.arange(steps) / steps)}
+losses = {}
+for schedule, rates in schedules.items():
+    for name, v in variances.items():
+        theta, found = numpy.full(2000, 2.0), []
+        for eta in rates:
+            found.append(c / 2 * (theta**2).mean())
+            theta = theta - eta * (c * theta + math.sqrt(v) * rng.normal(size=theta.shape))
+        losses[schedule, name] = numpy.array(found)
+
+floors = {name: rate * v / (2 * (2 - rate * c)) for name, v in variances.items()}
+for name, floor in floors.items():
+    measured = losses["constant", name][-100:].mean()
+    print(f"{name:13} floor by the formula {floor:.4f}, measured {measured:.4f}; rate falling to 0: ", end="")
+    print(f"{losses['falling', name][-1]:.4f}")
+    assert abs(measured / floor - 1) < 0.1
+
+figure, panels = pyplot.subplots(1, 2, sharey=True)
+for axis, schedule in zip(panels, schedules, strict=True):
+    for name, (colour, line, _) in zip(variances, figure_style.BY_MASKED, strict=False):
+        axis.semilogy(losses[schedule, name], color=colour, ls=line, label=name)
+        if schedule == "constant":
+            axis.axhline(floors[name], color=colour, ls=":")
+    axis.set(xlabel="step", title=f"{schedule} learning rate")
+panels[0].set(ylabel="mean loss above the least")
+panels[0].legend(loc="upper right")
+figure.suptitle("Noise sets the floor at a constant rate; on the way down it does not matter", fontsize=14)
+pyplot.show()
+
+# %% [markdown]
+# The curves lie on each other for the first dozens of steps and part only near the floor. With a falling rate both come
+# further down, and their distance in loss becomes small. A real model is no parabola and AdamW is not this rule, but it
+# tells us what to expect:
+#
+# 1. Far from the goal, a proposal with less noise gains nothing.
+# 2. Near the floor it gains: at a constant rate, with few sentences a step (so that $v$ is large), late in training.
+# 3. What it gains is a lower floor, and so it reaches the floor of the others sooner.
+# 4. A falling learning rate removes much of the same noise, for free.
+#
+# ## A fair experiment
+#
+# Many a method looks good beside a weak rival. These are the rules by which `minimapnet compare` and this step go:
+#
+# - **One start, one evaluation.** All runs begin with the same model. They are judged by the same uniform masks of the same
+#   held-out sentences, whatever they were trained with.
+# - **The best baseline.** Uniform masks have a setting of their own, the number $k$ of masked words, and more words in a
+#   mask mean less noise at no cost (step 5). So the rival is the *best* of several $k$.
+# - **Equal work, and equal time.** Every run gets the same number of sentences in a step. But proposals cost time, so we
+#   compare steps *and* seconds.
+# - **Several seeds.** A seed fixes the order of sentences and the masks. One run says nothing: two runs of the *same*
+#   method differ.
+# - **Rules first.** What counts as better is written down before the runs: in
+#   [convergence.py](../minimapnet/lab/convergence.py), which prints it with every report.
+#
+# ## Four runs and an interval
+#
+# Let $d_{1}, \ldots, d_{S}$ be the differences of a proposal's final loss to the baseline's, one for each of $S$ seeds (both
+# with the same sentences in the same order, so that what is easy or hard about a seed cancels). Their mean $\bar d$
+# estimates the true difference. If $\sigma^{2}$ is the variance of one, the mean has $\sigma^{2} / S$. We do not know
+# $\sigma$ and estimate it from the same few numbers,
+#
+# $$s^{2} = \frac{1}{S - 1} \sum_{j} (d_{j} - \bar d)^{2}.$$
+#
+# For many numbers, $\bar d \pm 2 s / \sqrt{S}$ holds the truth 95 times of 100. For four it does not, because $s$ is often
+# too small by chance. The right factor instead of 2 comes from the distribution of $\bar d / (s / \sqrt{S})$ for normal
+# numbers, *Student's t*; for $S = 4$ it is above 3. `convergence.interval` uses it. We count how often each interval holds
+# the truth, here 0.
+
+# %%
+draws = numpy.random.default_rng(1).normal(size=(20_000, 4))  # 20,000 experiments of four seeds
+half = draws.std(axis=1, ddof=1) / 2  # s / sqrt(4)
+holds = (abs(draws.mean(axis=1)) < 2 * half).mean()
+by_student = numpy.mean([low < 0 < high for _, (low, high) in map(convergence.interval, draws[:4000])])
+print(f"an interval of 2 standard errors holds the truth in {holds:.0%} of experiments, Student's in {by_student:.0%}")
+mean, (low, high) = convergence.interval(draws[0])
+factor = (high - mean) / half[0]
+print(f"the factor for four seeds: {factor:.2f}")
+assert factor > 3 and holds < 0.9 and abs(by_student - 0.95) < 0.015
+
+# %% [markdown]
+# So an interval of two standard errors from four seeds would be wrong more than one time in ten.
+#
+# ## The start
+#
+# The theory says where to look: late in training, few sentences a step, a constant rate. Step 4's model has been trained
+# with a rate that fell to zero, which left it *below* the floor of any constant rate. We bring it back to where a model is
+# in the midst of training: 300 steps at a constant, high rate with four sentences each.
+#
+# From there each branch of our experiment goes on with a third of that rate. Its floor is lower, so there is something to
+# win, and noise decides how much.
+
+# %%
+ROWS = 4  # sentences a step
+
+model, text = trained.bert()  # that of step 4
+evaluation = trained.validation(text)  # 512 sentences with a uniform single mask each
+before = evaluation.loss(model)
+hot = TrainSettings(steps=300, rows=ROWS, peak_learning_rate=1e-3, schedule="constant", checkpoint_every=0, seed=99)
+Trainer(model, text, UniformProposal(2), hot).run()
+start = model.flat.copy()  # (P,)
+hot_loss = evaluation.loss(model)
+print(f"loss on single masks: {before:.2f} nats at the end of step 4, {hot_loss:.2f} at the start of the branches")
+assert hot_loss > before + 0.05
+
+# %% [markdown]
+# MAPNet should know the norms of this model when the branches begin. `minimapnet compare` has it learn along with the warm
+# start; that would take longer than we have, so we let it learn here from the model as it stands, as in step 9: 400
+# steps of 32 sentences, one drawn word each, by regression. Then we judge it. (This learning is *not* counted below. It is
+# a gift to MAPNet, and you should keep it in mind.)
+
+# %%
+UNIFORM = 0.2  # share of uniform masks in every proposal that goes by scores
+exact = each_alone(exact_norm)
+
+teacher = MapNetSingle(MapNet(MapNetConfig.for_model(model.config), seed=0), UNIFORM)
+learning_steps = 400
+for step in tqdm(range(learning_steps), desc="MAPNet learns", disable=None):
+    rng = generator(0, "MAPNet learns", step)
+    batch = text.train.batch(rng.integers(0, len(text.train), 32))
+    drawn = teacher.draw(model, batch.ids, rng, batch.maskable)
+    norms = sequence_gradient_norms(model, batch.ids, drawn.positions, drawn.weights)
+    teacher.learn(norms, lr_scale=1 - step / learning_steps)
+
+judged = text.test.batch(numpy.arange(64))
+found = quality(
+    exact(model, judged.ids, None, judged.maskable), teacher.mapnet.log_norms(judged.ids), judged.maskable, UNIFORM
+)
+print(f"headroom of single masks: {found.headroom:.0%} of the second moment; MAPNet wins {found.won:.0%} of it")
+assert found.headroom > 0.6 and found.won > 0.4
+
+# %% [markdown]
+# ## The branches
+#
+# Five proposals, each with four seeds:
+#
+# - **uniform**, with 1, 2 or 6 words masked of 16;
+# - **MAPNet pool**: of 16 uniform masks of two words, MAPNet keeps one (step 8). It goes on learning in the branch, from
+#   the norms of the branch's own steps, with a low rate;
+# - **optimal single**: one word, drawn by the exact norms of all 16. It is no way to train, for each step needs 16 more
+#   passes for every sentence. It shows what the best proposal for single masks could do.
+#
+# `Trainer` is that of step 4. It adds up in `seconds` what its steps take, without evaluations.
+
+# %%
+SEEDS, STEPS = 4, 200
+
+
+def mapnet_pool():
+    proposal = MapNetPool(2, MapNet(teacher.mapnet.config), candidates=16, uniform=UNIFORM, learning_rate=2e-4)
+    proposal.load_state(teacher.state())
+    return proposal
+
+
+proposals = {
+    "uniform, 1 masked": lambda: UniformProposal(1),
+    "uniform, 2 masked": lambda: UniformProposal(2),
+    "uniform, 6 masked": lambda: UniformProposal(6),
+    "MAPNet pool": mapnet_pool,
+    "optimal single": lambda: SingleProposal(exact, UNIFORM),
+}
+
+
+def branch(name, seed):
+    """Go on from the start with a proposal -> the curve [(step, validation loss), ...] and the seconds of a step."""
+    model.flat[:] = start
+    settings = TrainSettings(
+        steps=STEPS,
+        rows=ROWS,
+        peak_learning_rate=3e-4,
+        schedule="constant",
+        evaluate_every=20,
+        checkpoint_every=0,
+        seed=seed,
+    )
+    trainer = Trainer(model, text, proposals[name](), settings, evaluation=evaluation)
+    records = trainer.run()
+    curve = [(record["step"], record["validation_loss"]) for record in records if "validation_loss" in record]
+    return curve, trainer.seconds / STEPS
+
+
+curves, seconds = {name: {} for name in proposals}, {name: [] for name in proposals}
+for seed in range(SEEDS):  # in turns, so that a busy minute of the machine hits all of them
+    for name in proposals:
+        curves[name][seed], taken = branch(name, seed)
+        seconds[name].append(taken)
+
+finals = {name: numpy.mean([convergence.final_loss(curve) for curve in runs.values()]) for name, runs in curves.items()}
+baseline = min((name for name in proposals if name.startswith("uniform")), key=finals.get)
+print(f"the best uniform masks: {baseline}")
+
+# %% [markdown]
+# The *final loss* of a run is the mean of its last three evaluations, and curves are smoothed in the same way, because at
+# a constant rate they go up and down. The baseline is the uniform proposal with the lowest mean final loss.
+
+# %% tags=["picture"]
+figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.4), width_ratios=(1.3, 1))
+looks = dict(zip(proposals, [*figure_style.BASELINES[:3], *figure_style.RIVALS[1:3]], strict=True))
+for name, runs in curves.items():
+    colour, line, mark = looks[name]
+    mean_curve = numpy.mean([convergence.smoothed(curve) for curve in runs.values()], axis=0)  # (E, 2)
+    left.plot(*mean_curve.T, color=colour, ls=line, marker=mark, markersize=4, label=name)
+left.axhline(finals[baseline], color="#777777", lw=1, ls=(0, (1, 2)))
+left.set(xlabel="step of 4 sentences", ylabel="validation loss, nats a word", title="Mean of four seeds")
+left.legend()
+for place, name in enumerate(reversed(proposals)):
+    colour, _, mark = looks[name]
+    ends = [
+        convergence.final_loss(curves[name][seed]) - convergence.final_loss(curves[baseline][seed]) for seed in curves[name]
+    ]
+    right.plot(ends, [place - 0.25] * SEEDS, "|", color=colour, markersize=9)
+    if name != baseline:
+        mean, interval = convergence.interval(ends)
+        right.errorbar(mean, place, xerr=figure_style.error_bar(mean, interval), color=colour, marker=mark, capsize=4)
+right.axvline(0, color="black", lw=1, ls="--")
+right.set_yticks(range(len(proposals)), reversed(proposals))
+right.set(xlabel="final loss less that of the\nbest uniform masks, nats", title="95 % intervals, seeds below")
+figure.suptitle("From one start, MAPNet's masks come down sooner than uniform ones", fontsize=14)
+pyplot.show()
+
+# %% [markdown]
+# ## Steps and seconds
+#
+# For each proposal and seed `convergence.comparison` gives the difference of the final losses and the ratio of steps: the
+# step at which the smoothed curve first reaches the baseline's final loss, over all steps of the run. Below 1 is
+# faster. (Where a run never gets there, the ratio is turned round: all steps over the step at which the baseline reaches
+# *its* final loss.) Ratios are averaged as logarithms. A difference counts as "better" or "worse" if its 95 % interval
+# excludes 0. A proposal counts as "faster" if the interval of its ratio excludes 1, and if it is also ahead of
+# the baseline's own first crossing of that level: a curve that goes up and down crosses any level early.
+
+# %%
+cost = {name: numpy.median(taken) for name, taken in seconds.items()}
+comparisons = {
+    name: convergence.comparison(name, curves[name], baseline, curves[baseline]) for name in proposals if name != baseline
+}
+
+
+def words(mean, ends, form):
+    return f"{mean:{form}} [{ends[0]:{form}}, {ends[1]:{form}}]"
+
+
+print(f"{'':18} {'difference, nats':>26} {'':22}{'steps':>18} {'':20}  a step costs")
+for name, one in comparisons.items():
+    difference = words(one["difference"]["mean"], one["difference"]["interval"], "+.3f")
+    ratio = words(one["steps_ratio"]["mean"], one["steps_ratio"]["interval"], ".2f")
+    print(f"{name:18} {difference:>26}  {one['verdict_loss']:20} {ratio:>18}  {one['verdict_steps']:20}", end="")
+    print(f"{cost[name] / cost[baseline]:5.1f} x")
+print(f"baseline: {baseline}, {finals[baseline]:.3f} nats")
+
+# %% [markdown]
+# The last column is the time of a step over the baseline's. Time to the baseline's final loss is the product of the last two
+# ratios.
+
+# %%
+for name in ("MAPNet pool", "optimal single"):
+    in_steps, of_step = comparisons[name]["steps_ratio"]["mean"], cost[name] / cost[baseline]
+    print(f"{name:15} {in_steps:.2f} of the steps, each {of_step:.1f} times as long: {in_steps * of_step:.1f} of the time")
+
+pool, best, single = comparisons["MAPNet pool"], comparisons["optimal single"], comparisons["uniform, 1 masked"]
+assert baseline != "uniform, 1 masked" and single["difference"]["mean"] > 0.004
+assert -0.04 < pool["difference"]["mean"] < -0.002 and pool["steps_ratio"]["mean"] < 0.85
+assert best["difference"]["mean"] < 0 and best["steps_ratio"]["mean"] < 1
+for one in (pool, best):
+    assert one["difference"]["mean"] < single["difference"]["mean"] - 0.01
+assert cost["MAPNet pool"] > 1.2 * cost[baseline] and cost["optimal single"] > 2.5 * cost[baseline]
+
+# %% [markdown]
+# What came out?
+#
+# - **The baseline matters most.** Uniform single masks are clearly the worst of all. Whoever compared the optimal single
+#   mask with *them* would have found a large gain, and most of it is had by masking more words.
+# - **Better masks do lower the floor**, as the theory says. In the mean over seeds the MAPNet pool ends about a hundredth of
+#   a nat below the best uniform masks, and comes to their final loss in clearly fewer steps. Whether the interval of four
+#   seeds excludes chance, the table says for each proposal; if an interval holds 0, four seeds are too few for
+#   that proposal, and that is all one may say.
+# - **Time is another matter.** A step with MAPNet takes longer, and for so small a model this eats up much of the gain, or
+#   all of it. The exact norms cost several times a step: no gain in steps pays for them.
+#
+# Why does the optimal single mask, the best there is for $k = 1$, not leave the pool of two words behind? It is the best for
+# *one* word. A second word in the mask is nearly free and brings a lower variance, even if drawn less cleverly.
+#
+# ## The long runs
+#
+# One minute and four seeds decide little, and this is one place of one training. The project's long experiments are made
+# by `minimapnet compare --preset full`, once with the grammar and once with the documentation of Python; each takes more
+# than twenty minutes. What they print stands, with the commands, under "The paper's claims" in
+# [RESULTS.md](../benchmarks/RESULTS.md). All figures from here on come from there; we read them in code.
+
+# %%
+results = Path(trained.__file__).parent.parent / "benchmarks" / "RESULTS.md"
+_, _, claims = results.read_text(encoding="utf-8").partition("## The paper's claims")
+
+
+def printed(title):
+    """Give what the command printed for a text, which stands between lines of backquotes under its title."""
+    _, _, section = claims.partition(f"### {title}\n")
+    return section.split("```")[1].strip()
+
+
+long_runs = {title: printed(title) for title in ("The grammar", "Python's documentation")}
+for title, lines in long_runs.items():
+    print(title)
+    print(*(line for line in lines.splitlines() if re.match(r"\d ", line)), "", sep="\n")
+
+# %% [markdown]
+# Six claims of the paper, each with a verdict and the first of its numbers:
+#
+# 1. *The gradient's variance is the sum of a data part and a mask part.* True, to rounding; it is a theorem (step 5).
+# 2. *Other masks could lower the variance much.* On the grammar yes, on natural text partly: for one masked word the
+#    headroom is above the tenth that the rule asks for, for more words it is not clearly so.
+# 3. *MAPNet learns the best proposal.* In part: it wins some of the headroom on both texts, not nearly all, while the
+#    model moves (step 9).
+# 4. *Training converges faster.* Not shown. On the grammar, from scratch, the MAPNet pool saves too few steps to tell them
+#    from chance, and takes more time. In branches it comes to the final loss of uniform masks in a fraction of the run; but
+#    on their way up and down these cross that level early themselves, so the rule finds no difference.
+# 5. *The final model is better.* On the grammar it is, by about a hundredth of a nat; on the documentation of Python
+#    no difference was found from scratch, and in branches it is worse.
+# 6. *A step costs little more.* Not for models this small, where many small operations count. For a larger one the project
+#    measured a few per cent (under "MAPNet" in the same file).
+#
+# The two texts differ as much as the two columns of a map. We draw the branches of both: the final loss less that of the
+# best uniform masks, with 95 % intervals over six seeds.
+
+
+# %%
+ROW = re.compile(r"^(?P<name>.+?)\s{2,}\S+\s+\[[^]]+\]\s+(?P<mean>[+-][\d.]+) \[(?P<low>[+-][\d.]+), (?P<high>[+-][\d.]+)\]")
+
+
+def differences(lines):
+    """Give {proposal: (mean, low, high)} of the branches."""
+    _, _, rows = lines.partition("Branches:")
+    found = [match for line in rows.splitlines() if (match := ROW.match(line))]
+    return {match["name"]: tuple(float(match[part]) for part in ("mean", "low", "high")) for match in found}
+
+
+figure, panels = pyplot.subplots(1, 2, sharey=True)
+for axis, (title, lines) in zip(panels, long_runs.items(), strict=True):
+    rows = differences(lines)
+    for place, (name, (mean, low, high)) in enumerate(reversed(rows.items())):
+        colour = "#777777" if name.startswith("uniform") else "#0072B2"
+        axis.errorbar(mean, place, xerr=[[mean - low], [high - mean]], color=colour, marker="o", capsize=4)
+    axis.set_yticks(range(len(rows)), reversed(rows))
+    axis.axvline(0, color="black", lw=1, ls="--")
+    axis.set(xlabel="final loss less that of uniform masks of 40 %, nats", title=title)
+    print(title, *(f"{name} {mean:+.3f}" for name, (mean, _, _) in rows.items()), sep="; ")
+figure.suptitle("On the grammar good masks beat every uniform one; on documentation they lose by far", fontsize=14)
+pyplot.show()
+
+grammar, documentation = (differences(lines) for lines in long_runs.values())
+assert grammar["MAPNet pool"][2] < 0 and grammar["optimal single"][2] < 0
+assert all(documentation[name][1] > 0.1 for name in ("MAPNet pool", "MAPNet single", "optimal single"))
+uniform_1 = documentation["uniform, 1 masked"][0]
+assert 0 < uniform_1 - documentation["optimal single"][0] < 0.2 * uniform_1
+
+# %% [markdown]
+# ## Where it pays, and where it does not
+#
+# On the documentation even the *optimal* single mask loses by far against uniform masks of 40 % of the words. Beside uniform
+# masks of the same size it is ahead, but by little. The reason stands in steps 7 and 8. In natural text most words are
+# neither certain nor hopeless, so their gradients are of like length, and the headroom is small. And all masked words of a
+# sentence share one pass through the model, so that one more word costs next to nothing and lowers the variance more than
+# any choice among single words can.
+#
+# So here is the map, as far as it has been measured:
+#
+# | | importance sampling of masks |
+# |---|---|
+# | text in which many words are certain and some are not (the grammar) | lowers the floor, saves steps |
+# | natural text, small models (documentation) | next to nothing; mask more words instead |
+# | late in training, few sentences a step, constant rate | where it can help |
+# | early in training, or a falling learning rate | little to gain: noise is not what holds training back |
+# | few masked words | the headroom is largest, but so is the noise that more words would remove |
+# | a large model | MAPNet costs little beside it, exact norms always much |
+#
+# A method that wins in one row and loses in the next is not a failure; it is a tool with a place. `minimapnet variance`
+# tells for your text and model how much there is to win, before you train anything ([step 12](12_your_own_model.ipynb)).
+#
+# ## Exercises
+#
+# Write your answers as functions in `10_does_it_train_faster.py` in a folder of your own, and run
+# `pytest tests/tutorials/test_10_does_it_train_faster.py --answers FOLDER` from the repository's folder; ours are in
+# [solutions/10_does_it_train_faster.py](solutions/10_does_it_train_faster.py).
+#
+# **1. The course of the loss.** For the parabola, write `expected_losses(rates, curvature, variance, start)`: `rates` has
+# the shape $(S,)$, one learning rate for each step, and the parameter begins at the number `start`. It returns the expected
+# loss before the first step and after each, of shape $(S + 1,)$, without drawing anything. Then try rates that fall, with
+# two variances.
+#
+# **2. How many seeds?** A pilot with a few seeds gave you the standard deviation $s$ of the differences. Write
+# `seeds_needed(deviation, effect)`: it returns the least number of seeds $S \ge 2$ for which Student's 95 % interval of $S$
+# differences with the standard deviation $s$ = `deviation` is less than `effect` wide to either side of its mean. The
+# factor for $S$ seeds is `scipy.special.stdtrit(S - 1, 0.975)`.
+#
+# **3. One of many.** Try six proposals that are all the same as the baseline, and one of them may come out "better" by
+# chance. Write `false_alarms(proposals, seeds, experiments, rng)`: in each experiment the final losses of the baseline and
+# of the `proposals` many proposals are independent standard normal numbers, one for each of the `seeds` many seeds. It
+# returns the share of experiments in which at least one proposal's interval (Student's, of its differences to the baseline,
+# seed by seed) excludes 0. What does it say about our table?
+#
+# ## Where to go on
+#
+# - The rules are in [convergence.py](../minimapnet/lab/convergence.py), from which
+#   [verdicts.py](../minimapnet/lab/verdicts.py) and [claims.py](../minimapnet/lab/claims.py) make the six answers; the
+#   experiment itself is in [experiments.py](../minimapnet/lab/experiments.py), its numbers in
+#   [presets.py](../minimapnet/lab/presets.py).
+# - [test_convergence.py](../tests/test_convergence.py) and [test_claims.py](../tests/test_claims.py) check what a verdict
+#   says. `minimapnet compare` makes the whole experiment with a report; the repository's
+#   [README](../README.md) shows how.
+# - The paper is Chen 2020, *Variance-reduced Language Pretraining via a Mask Proposal Network*, arXiv 2008.05333.
+# - Next: [11. The GPU by one flag](11_the_gpu.ipynb)
