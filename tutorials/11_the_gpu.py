@@ -7,9 +7,9 @@
 # `minimapnet.use("cupy")` is called and what stays, find code that would fail there without having one, read a kernel
 # of the package line by line and write one, and measure without fooling yourself.
 #
-# You need LayerNorm from [step 2](02_a_backward_pass_by_hand.ipynb) and the training of [step
-# 4](04_bert_in_one_dict.ipynb). You need no GPU: what needs one is skipped here, and says so. No figure in this text
-# comes from a GPU, as none was at hand when it was written. The reading takes about 20 minutes.
+# You need LayerNorm from [step 2](02_a_backward_pass_by_hand.ipynb) and the training of
+# [step 4](04_bert_in_one_dict.ipynb). You need no GPU: what needs one is skipped here, and says so. No figure in this
+# text comes from a GPU, as none was at hand when it was written. The reading takes about 20 minutes.
 
 # %%
 import time
@@ -103,8 +103,7 @@ with stand_in.in_use():
 #
 # Code that has only ever run on NumPy is full of lines that a device refuses, since one of the arrays lies on the other
 # side. CuPy could copy it over in silence; it mostly does not, because a copy between the two memories is slow and
-# should be seen. The stand-in refuses the same, and some things more that CuPy would do with a hidden copy. Which of
-# these lines work?
+# should be seen. The stand-in refuses what CuPy refuses, and a little more. Which of these lines work?
 
 # %%
 with stand_in.in_use():
@@ -127,9 +126,13 @@ for line, attempt in attempts.items():
         print(f"{line:22} {type(error).__name__}: {str(error)[:88]}")
 
 # %% [markdown]
+# CuPy itself would let two of these pass: it takes over `numpy.exp(device)`, and it has an `xp.random`. The stand-in
+# refuses them too, the first because one cannot see in such a line where it computes, the second for a reason that
+# comes below.
+#
 # The tests of the package run on this stand-in as well as on NumPy, and on CuPy where there is a GPU: a fixture `xp`
-# runs the body of a test on each. So most of what would fail on a GPU is found on machines without one. What it cannot
-# find is what CuPy itself does otherwise, which is why the checks on a real device stay in the tests.
+# runs the body of a test on each. So most of what would fail on a GPU is found on machines without one. What cannot be
+# found in this way is what CuPy itself does otherwise than the stand-in; so where there is a GPU, the tests use it.
 #
 # ## What moves, and what stays
 #
@@ -146,10 +149,10 @@ def draw(step: int, rows: int):
     return batch, masks.sample(backend.generator(0, "masks", step), 1)[0]
 
 
-def train_step(model, optimizer, batch, positions) -> float:
+def train_step(model, optimizer, batch, positions, lr: float = 1e-4) -> float:
     """Take one step of training and give the loss."""
     loss, _ = gradients(model, batch.ids, positions, attention_mask=batch.attention_mask, out=optimizer.gradient)
-    optimizer.update(lr=1e-4)
+    optimizer.update(lr)
     return loss
 
 
@@ -219,15 +222,15 @@ assert numpy.array_equal(with_numpy, with_stand_in)
 # Python does not compute on the device. For every operation it puts an order into a queue, a **launch** of a
 # **kernel**: a small program that runs in thousands of threads at once. A launch costs some microseconds whatever the
 # size of the array. And the kernel must read its input from the device's memory and write its output there, which takes
-# time in proportion to the bytes. For elementwise operations and row sums the arithmetic between reading and writing is
-# hidden behind these two. So $n$ launches that move $b$ bytes in all take about
+# time in proportion to the bytes. For elementwise operations and row sums we neglect the arithmetic, which goes on
+# while numbers are on their way. Then $n$ launches that move $b$ bytes in all take about
 #
 # $$ t = n L + \frac{b}{W}, $$
 #
-# with $L$ the time of a launch and $W$ the bandwidth, in bytes a second. Suppose $L = 10$ microseconds and $W =
-# 10^{12}$ bytes a second, which are round numbers for an example and not measurements. Then a launch costs as much as
-# moving $L W = 10^{7}$ bytes. The arrays of our small model have $32 \cdot 18 \cdot 64$ floats, which are 147,456
-# bytes. For such a model nearly all of the time would be launches!
+# with $L$ the time of a launch and $W$ the bandwidth, in bytes a second. Suppose $L = 10$ microseconds and
+# $W = 10^{12}$ bytes a second, which are round numbers for an example and not measurements. Then a launch costs as much
+# as moving $L W = 10^{7}$ bytes. The arrays of our small model have $32 \cdot 18 \cdot 64$ floats, which are 147,456
+# bytes. For such a model nearly all of the time would be launches.
 #
 # How many are there, then, in LayerNorm? Written plainly, as a formula over arrays, each operation is a launch, and
 # each writes an array that the next one reads. The tests have such plain formulas of all kernels; let us count. A
@@ -276,8 +279,9 @@ else:
 # %% [markdown]
 # From `384` launches to `191`: about half. (The CUDA kernels ran on the CPU for this, by an emulation that we come to
 # below.) What is left are matrix products, sums with a residual, lookups in the embedding and the adding up of
-# gradients. On a large model the products take the time and the rest does not matter; on a small one the queue of
-# launches does.
+# gradients. With the round numbers from above they take $191 \cdot 10 = 1910$ microseconds however small the batch: a
+# floor that no step can go below. On a large model it does not matter, since there the products take far longer. On a
+# small one it may be all that counts.
 
 # %% tags=["picture"]
 step_bytes = {
@@ -300,7 +304,7 @@ few = right.barh(places + 0.2, least, 0.38, color="#0072B2", edgecolor="white", 
 right.bar_label(many, [f"{number:.0f} launches" for number in launches], padding=3, fontsize=10)
 right.bar_label(few, ["1 launch"] * len(least), padding=3, fontsize=10)
 right.set_yticks(places, list(counts))
-right.set(xlabel="passes over memory", xlim=(0, 1.3 * passes.max()))
+right.set(xlabel="passes over memory", xlim=(0, 1.5 * passes.max()))
 right.set_title("One kernel reads and writes less", loc="left")
 right.legend(loc="center right")
 for axes in (left, right):
@@ -332,9 +336,9 @@ print(f"here a call costs as much as moving {a / b:,.0f} bytes")
 assert a / b < 1e6
 
 # %% [markdown]
-# A call costs far less than the 10 microseconds of our example, so on a CPU small arrays are no disaster. This is why a
-# small model can be *slower* on a GPU than on a laptop: the launches. It is also why the same primitive is written
-# twice in the package. [numpy_kernels.py](../minimapnet/kernels/numpy_kernels.py) takes blocks of rows that fit a
+# A call costs far less than the 10 microseconds of our example, so small arrays are no disaster on a CPU; and a small
+# model may well be slower on a GPU than on a laptop. The two machines ask for different programs, so the package has
+# these few operations twice. [numpy_kernels.py](../minimapnet/kernels/numpy_kernels.py) takes blocks of rows that fit a
 # core's cache through all the steps, so that each number comes from memory once;
 # [cupy_kernels.py](../minimapnet/kernels/cupy_kernels.py) does it in one launch.
 #
@@ -365,7 +369,9 @@ print(excerpt("void layernorm_forward("))
 # 4. every thread writes its columns, and one of them writes `rstd`, which the backward needs.
 #
 # These are the stages of step 2. What is new is number 2: how do threads add up? Threads come in **warps** of 32, which
-# go in step and may look into each other's variables.
+# can look into each other's variables. The two functions below do it; `__device__` says that kernels may call them,
+# `real` is float or double, and `Op` is `Add` here, whose `Op::of(a, b)` is `a + b` and whose `Op::nothing()` is 0.
+# (With `Larger` in its place the same text finds a maximum, for softmax.)
 
 # %%
 print(excerpt("real over_warp(real value)"))
@@ -391,7 +397,8 @@ assert numpy.allclose(value, lanes.sum(), atol=1e-5)
 # `over_block` does this in every warp, then lets one thread of each warp write its sum to `of_warp`, which is memory
 # that the block shares, and adds up the warps' sums by the same trick. Warps do not go in step with one another, so
 # there must be a **barrier** in between: no thread passes `__syncthreads()` before all have come to it. Otherwise a
-# fast warp would read sums that a slow one has not written yet.
+# fast warp would read sums that a slow one has not written yet. The barrier before it is for kernels that add up twice,
+# as ours does: nobody may overwrite the sums of the first time while others still read them.
 #
 # Let us launch the kernel. On a GPU it would be `cupy.RawKernel(SOURCE, "layernorm_forward", options)`; here an
 # emulation of the same form compiles the same text for the CPU and lets the threads take turns. After the kernel come
@@ -425,20 +432,19 @@ else:
 
 # %% [markdown]
 # The kernel is right in whatever order the warps run. Without the barrier it is wrong. On a real device such a mistake
-# may show once in a million launches, or never on the card at hand and always on a customer's. So the emulation runs
-# the warps in the worst orders on purpose, and the tests take out each barrier of the source in turn and demand that it
-# is noticed.
+# may show seldom, or only on another card. So the emulation runs the warps in the worst orders on purpose, and the
+# tests take out each barrier of the source in turn and demand that it is noticed.
 #
 # ## The same numbers, up to rounding
 #
 # Will the GPU give the same loss as the CPU? Not to the last digit. A sum in float32 is rounded after each addition, by
-# a factor of at most $1 \pm u$ with $u = 2^{-24}$. A number that passes through $d$ additions carries at most about $d
-# u$ of relative error, so for the sum
+# a factor of at most $1 \pm u$ with $u = 2^{-24}$. A number that passes through $d$ additions carries at most about
+# $d u$ of relative error, so for the sum
 #
 # $$ |\text{error}| \lesssim d \, u \sum_i |x_i|. $$
 #
 # One after the other, $d$ is up to $n - 1$. In a tree of pairs, as the warp does it, $d = \log_2 n$. So the order of
-# the additions decides the last digits, and no two libraries add in the same order:
+# the additions decides the last digits, and two libraries seldom add in the same order:
 
 # %%
 values = rng.standard_normal(1 << 14).astype("float32")
@@ -453,8 +459,8 @@ for name, (value, depth) in sums.items():
 assert sums["one after the other"][0] != sums["in a tree"][0]
 
 # %% [markdown]
-# What must not happen is that two runs of the *same* program on the same device differ. On GPUs that is common: where
-# many threads add to one number by **atomic** additions, the order is whoever comes first. The gradient of the
+# What must not happen is that two runs of the *same* program on the same device differ. On a GPU that happens easily:
+# where many threads add to one number by **atomic** additions, the order is whoever comes first. The gradient of the
 # embedding is such a place, since a word may stand in many sentences. The package's kernel sorts the ids instead, so
 # that equal ids lie side by side, and adds them up in an order that follows from the sizes alone.
 #
@@ -478,10 +484,34 @@ for name, found in losses.items():
 assert abs(losses["NumPy"] - losses["stand-in"]).max() < 1e-4
 
 # %% [markdown]
-# They agree to the four digits shown. Rounding errors do grow as training goes on, since each step starts from the
-# slightly different weights of the last one; after thousands of steps two runs on different devices are two different
-# runs, about as far apart as two seeds. So what we compare between devices are single steps, and between long runs only
-# means over several seeds, as in step 10.
+# They agree to the four digits shown. (That they go up and down has another reason: each step has four other
+# sentences.) But do rounding errors grow as training goes on, since each step starts from the slightly different
+# weights of the last one? Then two devices would in the end be as different as two seeds. We can try without a second
+# device: change every weight of a new model by one rounding error, up or down, train both for 200 steps, and hold the
+# difference of their losses against that of another seed.
+
+
+# %%
+def long_run(seed: int, change: float = 0.0) -> numpy.ndarray:
+    """Train a new model, whose weights are changed by a factor 1 + change or 1 - change, for 200 steps -> losses (200,)."""
+    new = Bert(trained.config(text), seed)
+    new.flat *= 1 + numpy.random.default_rng(1).choice([-change, change], new.flat.size).astype("float32")
+    optimizer = AdamW(new)
+    return numpy.array([train_step(new, optimizer, *draw(step, rows=8), lr=1e-3) for step in range(200)])
+
+
+one = long_run(seed=0)
+apart = {"one rounding error": abs(long_run(0, change=2.0**-23) - one), "another seed": abs(long_run(seed=1) - one)}
+for name, difference in apart.items():
+    early, late = difference[:50].mean(), difference[-50:].mean()
+    print(f"{name:18}: losses differ by {early:.0e} in the first 50 steps, by {late:.0e} in the last 50")
+assert apart["another seed"][-50:].mean() > 1000 * apart["one rounding error"][-50:].mean()
+
+# %% [markdown]
+# Here they hardly grow: the losses stay as near as float32 can tell, while another seed is more than a thousand times
+# as far away. So a difference between two devices that is more than rounding is a mistake, and worth looking for. Do
+# not take that for a law: training that is less steady than this, at a higher learning rate say, can make much of a
+# small difference.
 #
 # If a GPU works here, it has its turn now.
 
@@ -521,6 +551,7 @@ assert done > 10 * launched
 #    Anything that brings a number back, such as `float(loss)`, waits as well, and that is why a program should do it
 #    seldom.
 # 2. **Warm up**: the first call compiles the kernels and takes memory from the device; both are kept for later calls.
+#    (CuPy's `cupyx.profiler.benchmark` waits and warms up for you.)
 # 3. **Repeat**, and take the median: other programs run on the machine too.
 # 4. **Count everything that belongs to the task**: drawing masks, checks and transfers too, not only the kernels.
 # 5. **Vary the size.** A single time cannot tell launches from work.
@@ -596,15 +627,15 @@ pyplot.show()
 #
 # What to expect from a GPU, then? A model with wide layers, long sentences or large batches, in which products
 # dominate. For this tutorial's model, with 64 channels, nothing can be said before it is measured. `minimapnet info`
-# tells what would compute on your machine, and all commands take `--backend cupy`; the last exercise asks for your own
-# numbers.
+# tells what would compute on your machine, and all commands take `--backend cupy`; measure the two with the cells
+# above, and the third exercise tells where the lines cross.
 #
 # ## Exercises
 #
-# Write your answers as functions in `11_the_gpu.py` in a folder of your own, and run `pytest
-# tests/tutorials/test_11_the_gpu.py --answers FOLDER` from the repository's folder; ours are in
-# [solutions/11_the_gpu.py](solutions/11_the_gpu.py). The tests run on the stand-in too, so mistakes that only a GPU
-# would show are found.
+# Write your answers as functions in `11_the_gpu.py` in a folder of your own, and run
+# `pytest tests/tutorials/test_11_the_gpu.py --answers FOLDER` from the repository's folder; ours are in
+# [solutions/11_the_gpu.py](solutions/11_the_gpu.py). The tests run on the stand-in too, so that most mistakes that a
+# GPU would show are found without one.
 #
 # **1. One number a sentence.** `mean_losses(losses, positions)`: `losses` (B, K) is a device array, as `token_losses`
 # gives it, 0 where no word is masked; `positions` (B, K) is a host array, -1 where no word is masked. Give the mean
@@ -613,8 +644,8 @@ pyplot.show()
 #
 # **2. A kernel of your own.** `row_norms_source()` gives CUDA source, to be put behind the package's `SOURCE`, with a
 # kernel `row_norms(const real* x, real* norms, int64 width)`: block r, of whole warps, writes to `norms[r]` the
-# Euclidean norm of row r of x, which has `width` columns, maybe more than the block has threads. Begin it with `extern
-# "C" __global__ void`; you may use `over_block<Add>`.
+# Euclidean norm of row r of x, which has `width` columns, maybe more than the block has threads. Begin it with
+# `extern "C" __global__ void`; you may use `over_block<Add>`.
 #
 # **3. From how many sentences on?** `break_even(sizes, first, second)`: two machines take `first` (S,) and `second`
 # (S,) seconds for steps of `sizes` (S,) sentences. Fit each by a line $t = a + b \cdot \mathrm{size}$, by least squares
@@ -624,7 +655,7 @@ pyplot.show()
 # ## Where to go on
 #
 # - [backend.py](../minimapnet/backend.py) is the whole flag, in a hundred lines;
-#   [cuda_source.py](../minimapnet/kernels/cuda_source.py) has all eight kernels. LayerNorm's two are the easiest, the
+#   [cuda_source.py](../minimapnet/kernels/cuda_source.py) has all the kernels. LayerNorm's two are the easiest, the
 #   softmax's and the embedding's the most instructive.
 # - [cuda_on_cpu.h](../tests/cuda_on_cpu.h) is the emulation: threads as fibers that take turns.
 #   [test_cuda_source.py](../tests/test_cuda_source.py) breaks kernels on purpose,
