@@ -17,9 +17,16 @@
 #
 # If you have one, set the environment variable `MINIMAPNET_MODEL` to it, or change the line that begins with `FOLDER`.
 # The text in which tokens are masked is then Python's documentation, or what `MINIMAPNET_TEXT` names: a file or a
-# folder of your own texts. From Hugging Face's hub a model is fetched by `hf download google-bert/bert-base-uncased
-# config.json model.safetensors tokenizer.json --local-dir bert-base`. Start with a small one: a model as large as
-# BERT-base, of 110 million parameters, takes minutes where the stand-in takes seconds.
+# folder of your own texts. From Hugging Face's hub a model is fetched by the command `hf` of the package
+# huggingface_hub:
+#
+# ```
+# hf download google-bert/bert-base-uncased config.json model.safetensors tokenizer.json --local-dir bert-base
+# MINIMAPNET_MODEL=bert-base python tutorials/12_your_own_model.py
+# ```
+#
+# Start with a small one: a model as large as BERT-base, of 110 million parameters, takes far longer than the stand-in;
+# the section on tokens a second, below, tells how to estimate it.
 
 # %%
 import json
@@ -173,6 +180,7 @@ text = load_text(
     row_tokens=min(48, model.config.max_position_embeddings),
     packed=False,
 )
+assert len(text.test) >= 48, f"{SOURCE} has only {len(text.test)} sentences that are not for training: give more text"
 
 
 def one_by_one(row: int):
@@ -266,7 +274,7 @@ print(f"the four largest norms of a sentence have {share:.0f} % of the sum on av
 # %%
 MASKED = {"1 token": 1, "15 %": 0.15, "40 %": 0.4}
 COUNT, MASKS = (48, 16) if model.flat.size < 5e6 else (12, 6)  # sentences, and masks of each; few where the model is large
-sample = text.test.batch(numpy.arange(100, 100 + COUNT))
+sample = text.test.batch(numpy.arange(COUNT))
 reports, mean_losses = {}, {}
 for name, k in MASKED.items():
     start = time.perf_counter()
@@ -314,14 +322,14 @@ right.grid(axis="y", alpha=0.3)
 pyplot.show()
 
 # %% [markdown]
-# For the stand-in masks make `93 %` of the noise, whatever their size. At one token `91 %` of the mask variance could
+# For the stand-in masks make `93 %` of the noise, whatever their size. At one token `88 %` of the mask variance could
 # be removed; at 40 % of the tokens still `55 %`. (The bars on the right are 95 % intervals over sentences.) Why less
 # with larger masks? A mask's gradient is the mean of its tokens' gradients, and means of several tokens differ less
 # from each other than single tokens do.
 #
 # The whole variance may surprise you: a mean of six tokens should vary less than a single one, and at 40 % it varies
 # *more*. The mean losses tell why. With many words hidden, a word's partner is often hidden too, and the guess becomes
-# a real one: a masked token costs `0.59` nats on average, against `0.21` when it is masked alone. More of the tokens
+# a real one: a masked token costs `0.59` nats on average, against `0.24` when it is masked alone. More of the tokens
 # have a gradient worth the name.
 #
 # Do not expect such figures of a model that was trained on real text. On Python's documentation a small model of the
@@ -452,7 +460,7 @@ else:
 # ## What is read, and what the errors say
 #
 # A file of someone else's is where most things go wrong. Every mistake that we could think of gets one line that names
-# the file and what to do. Let us make some, on a tiny model:
+# the file and what is wrong with it. Let us make some, on a tiny model:
 
 # %%
 tiny = Bert(
