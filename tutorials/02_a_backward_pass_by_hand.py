@@ -18,8 +18,8 @@
 #
 # $$ dX_{ij} = \frac{\partial L}{\partial X_{ij}}, $$
 #
-# the *gradient* of $L$ with respect to $X$. It always has *the shape of* $X$. What it says: change $X$ by a small array
-# $\delta X$ of the same shape, and $L$ changes by
+# the *gradient* of $L$ with respect to $X$. It always has *the shape of* $X$; in code, `dx` is the gradient of `x`,
+# `dweight` that of `weight`. What it says: change $X$ by a small array $\delta X$ of the same shape, and $L$ changes by
 #
 # $$ \delta L = \sum_{ij} dX_{ij} \, \delta X_{ij} = \langle dX, \delta X \rangle, $$
 #
@@ -41,7 +41,7 @@
 # 2. $\langle A, R * S \rangle = \langle A * R, S \rangle$, where $*$ multiplies element by element.
 # 3. What is *spread* forward is *summed* backward. If the same $b$ of shape $(F,)$ is added to each of $N$ rows, then
 #    $\sum_{nf} A_{nf} \, \delta b_{f} = \langle \sum_{n} A_{n}, \delta b \rangle$. And what is summed forward is spread
-#    backward: $d s \sum_{v} \delta e_{v} = \sum_{v} d s \, \delta e_{v}$.
+#    backward: $ds \sum_{v} \delta e_{v} = \sum_{v} ds \, \delta e_{v}$.
 # 4. If $X$ is used in two places, both contribute to $\delta L$, so their gradients *add up*.
 
 # %%
@@ -265,7 +265,11 @@ assert 100 * best["central, float64"] < best["one-sided, float64"] < best["centr
 #    \text{3.} \; p = \frac{e}{s}, \; \delta p = \frac{\delta e}{s} - \frac{e \, \delta s}{s^{2}} . $$
 #
 # Reading the third backwards, $de = dp / s$, and $ds = -\sum_{v} dp_{v} \, e_{v} / s^{2}$, a sum because $s$ was spread
-# over the row (rule 3). In the second, $ds$ is spread. $e$ is used in both, so the two contributions add up.
+# over the row (rule 3). In the second, $ds$ is spread. $e$ is used in both, so the two contributions add up. The first
+# gives $dz = de * e$. Put into each other, with $e / s = p$, the three become one line, which step 3 will need:
+#
+# $$ dz = e * \left(\frac{dp}{s} - \sum_{v} \frac{dp_{v} \, e_{v}}{s^{2}}\right)
+#    = p * \left(dp - \sum_{v} dp_{v} \, p_{v}\right) . $$
 
 
 # %%
@@ -301,14 +305,10 @@ dp = rng.standard_normal(p.shape)
 dz = softmax_backward(dp, cache)
 assert deviation(dz, differences(lambda z: softmax_forward(z)[0], z, dp)) < TOLERANCE
 short = p * (dp - (dp * p).sum(axis=1, keepdims=True))
-print(f"the short form below differs by {deviation(short, dz):.0e}")
+print(f"softmax: finite differences agree; stages and the one line differ by {deviation(short, dz):.0e}")
 assert numpy.allclose(short, dz)
 
 # %% [markdown]
-# If we put the stages into each other, $e / s = p$ appears, and it all becomes one line, which step 3 will need:
-#
-# $$ dz = p * \left(dp - \sum_{v} dp_{v} \, p_{v}\right) . $$
-#
 # ## Softmax with cross-entropy
 #
 # The loss of step 1 is $l = -\log p_{t}$ for the true word $t$ of a row. Its gradient is $dp_{t} = -dl / p_{t}$, and 0 at
@@ -507,7 +507,8 @@ assert all((found[name, "random"] > 1e-2) == (name in wrong) for name in names)
 # linear layer to the $V$ logits, and the loss. After the input this is the *head* that BERT has at its end.
 #
 # The parameters are kept in one dict, by name. The backward pass is the mirror of the forward pass, layer by layer; the
-# reader collects the gradients under the same names.
+# reader collects the gradients under the same names. The parameters begin as random numbers; how large these should be is
+# a question of step 4.
 
 
 # %%
@@ -615,8 +616,8 @@ assert abs(actual / predicted - 1) < 0.05
 # %% [markdown]
 # It is. To learn is to do this again and again: *gradient descent*. The mean over all `1,276,624` training words would be
 # slow, so each step takes 256 random ones, whose gradient is a noisy estimate of the mean gradient. This is *stochastic*
-# gradient descent. Towards the end we let the learning rate fall to 0, so that the noise averages out. As before, what
-# counts is the loss on sentences that the network was not trained on.
+# gradient descent. We let the learning rate fall from 2 to 0 on the way: large steps at first, small ones at the end,
+# where the noise would do harm. As before, what counts is the loss on sentences that the network was not trained on.
 
 # %%
 STEPS, ROWS = 1000, 256
@@ -648,8 +649,8 @@ assert held_out[-1][1] < 1
 
 # %% [markdown]
 # The network arrives at `0.96` nats. The best table of step 1 stayed above one nat, and the table of these same seven
-# neighbours above one and a half: too many combinations were new to it. A new combination does not hinder the network.
-# Every neighbour has its own row of weights in the first layer, and what is learned about it serves in every combination.
+# neighbours above one and a half, because it learned combinations by heart. The network cannot do that easily: every
+# neighbour has its own row of weights in the first layer, and what is learned about it has to serve in every combination.
 #
 # It still sees seven neighbours only. To see the whole sentence, and to look for partners wherever they are, it needs a
 # layer in which tokens look at each other. That is attention, the next step.
@@ -675,8 +676,8 @@ assert held_out[-1][1] < 1
 # random direction $u$ of length 1 it takes two:
 # $(L(\theta + \varepsilon u) - L(\theta - \varepsilon u)) / (2 \varepsilon)$ must be $\langle d\theta, u \rangle$. Write
 # `agrees(objective, point, gradient, rng)`, where `objective` maps an array of the shape of `point` to a number, and
-# `rng` is a NumPy generator. It returns `True` or `False`, evaluates `objective` twice, and must notice when one number
-# of the gradient is wrong by a thousandth of its size.
+# `rng` is a NumPy generator. It returns `True` or `False`, evaluates `objective` twice, and must notice when the largest
+# number of the gradient is wrong by a thousandth of its size.
 #
 # ## Where to go on
 #
