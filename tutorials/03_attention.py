@@ -3,7 +3,7 @@
 #
 # The layers of step 2 treat every token by itself, but a hidden word has to be guessed from *other* words. So somewhere
 # the tokens must meet. This step builds the one operation of BERT in which they do: *attention*. Every token compares
-# itself with all tokens, turns the comparison into weights, and takes the mean of the others under these weights. We set
+# itself with all tokens, turns the comparison into weights, and takes the mean of them all under these weights. We set
 # such weights by hand first, then go backward through the operation line by line, and in the end let gradient descent
 # find what we set by hand.
 #
@@ -382,14 +382,14 @@ def without_a_transpose(dout, cache):
 
 
 assert check(head_backward) < 1e-8
-print("ours: as good as equal")
+print("ours: equal but for rounding")
 for wrong in (without_the_mean, without_the_scale, without_a_transpose):
     error = check(wrong)
-    print(f"{wrong.__name__}: {error:.2f}")
+    print(f"{wrong.__name__}: off by {error:.2f} times the largest gradient")
     assert error > 0.01
 
 # %% [markdown]
-# Ours agrees with the finite differences almost to rounding, and each mistake is found.
+# Ours agrees with the finite differences, and each mistake is found.
 #
 # ## Where the parameters are
 #
@@ -482,7 +482,7 @@ _, with_a_mean = train(STEPS, queries=False)
 for start in (0, 100, 200, 950):
     span = slice(start, start + 50)
     print(f"steps {start:3} to {start + 49}: {with_queries[span].mean():.3f} nats with attention, ", end="")
-    print(f"{with_a_mean[span].mean():.2f} with a plain mean")
+    print(f"{with_a_mean[span].mean():.3f} with a plain mean")
 assert with_a_mean[-50:].mean() > numpy.log(4) > with_queries[200:250].mean() > with_queries[-50:].mean()
 
 # %% [markdown]
@@ -543,7 +543,7 @@ pyplot.show()
 # **2. One token's loss.** Suppose that the loss depends on the output of a single token, number `place`, so that only
 # this row of $dO$ is not 0. Write `row_backward(dout, q, k, v, place)`, with `dout` of shape $(D)$ and `q`, `k`, `v` of
 # shape $(T, D)$, which gives the one row of $dQ$ that is not 0, of shape $(D)$, and $dK$ and $dV$ of shape $(T, D)$. Do
-# it without any array of shape $(T, T)$. What are the ranks of $dK$ and $dV$? (Step 6 lives on the answer.)
+# it without any array of shape $(T, T)$. What are the ranks of $dK$ and $dV$? (Step 6 makes use of the answer.)
 #
 # **3. In pieces.** For long texts the $(T, T)$ weights do not fit into memory, and they need not. Write
 # `attention_in_pieces(q, k, v, size)`, which gives the ordinary output $(T, D)$ but takes at most `size` keys and values
