@@ -58,6 +58,7 @@ def gradient(model, ids, positions):
 
 
 def batch_gradient(model, rng, B=32, k=2):
+    """Draw B sentences with k hidden words each, and give the mean gradient (P,)."""
     rows = text.train.batch(rng.integers(len(text.train), size=B))
     positions = UniformMasks(rows.maskable, k).sample(rng, 1)[0]  # (B, K)
     return gradient(model, rows.ids, positions)
@@ -110,8 +111,9 @@ for name, one in (("untrained", fresh), ("trained", model)):
 # The second term is what a step is made for, and the last one is the price of the noise. Were the curvature the same
 # number $h$ in all directions, $H = h I$, the price would be $\frac{1}{2} \eta^{2} h\, \mathrm{Var}\, \hat g$: it grows
 # with the variance. A step gains as long as the *signal* $|\bar g|^{2}$ is not too small beside the *noise*
-# $\mathrm{Var}\, \hat g$. A smaller learning rate $\eta$ lowers the price faster than the gain, which is why step 4 let
-# it decay. A smaller variance lowers the price and leaves the gain as it is.
+# $\mathrm{Var}\, \hat g$. A smaller learning rate $\eta$ lowers the price faster than the gain: a reason to let it decay,
+# as step 4 did. A smaller variance lowers the price and leaves the gain as it is. (AdamW rescales each component of the
+# gradient, which this sketch leaves out.)
 #
 # ## Two sources
 #
@@ -166,7 +168,7 @@ assert abs(data + mask - whole) < 1e-4 * whole
 
 # %% [markdown]
 # The two add up to the whole, as they must, except for rounding. And the answer is clear: of the variance of a single
-# masked word's gradient, `94 %` come from the choice of the word.
+# masked word's gradient, `94 %` comes from the choice of the word.
 #
 # Where is it? Below, each column is a sentence. A dot is one of its masks, at the height of $|g(x, M) - m(x)|^{2}$; the
 # mean of all dots is the mask variance. A bar is the sentence, at the height of $|m(x) - \bar g|^{2}$; the mean of all
@@ -194,11 +196,12 @@ print(f"{100 * from_mean[far].sum() / from_mean.sum():.0f} %")
 # %% [markdown]
 # In this language most words follow from others, and the model has learned how: hide one of them, and it is guessed, with
 # a loss near zero and a gradient near zero. Such a mask lies as far from its sentence's mean as zero does, which is why
-# so many dots sit on their bar. A few words are free. Nobody can guess them, and their gradients are large. So a
-# sentence's noise comes from a few of its masks. Keep this in mind for [step 7](07_importance_sampling.ipynb).
+# so many dots sit on their bar. A few words are free. Nobody can guess them, and their gradients are large. So the noise
+# comes from a few of the masks: `14 %` of them make `94 %` of the mask variance. Keep this in mind for
+# [step 7](07_importance_sampling.ipynb).
 #
 # The package lists all masks by `exact_variance`. It forms no table of gradients: it goes from sentence to sentence and
-# keeps a running sum. `data` and `mask` have the same values as ours.
+# keeps a running sum. It gives what we have found.
 
 # %%
 exact = exact_variance(model, rows.ids, 1, rows.maskable)
@@ -269,8 +272,7 @@ pyplot.show()
 # For a given number of rows, new sentences with one mask each are always best: both parts shrink. So there is no reason
 # to mask the same sentence several times as long as there are others. The formula is useful the other way round. Suppose
 # we could choose masks so well that the mask variance vanished: the data variance would be left, here `6 %` of the whole.
-# A method that chooses masks has all the rest to gain from. Were it the other way round, with the data variance at 94 of
-# 100 parts, we could stop reading here.
+# All the rest is within reach of a method that chooses masks. Had it come out the other way round, we could stop here.
 
 # %%
 print(f"left without the mask variance: {100 * data / whole:.0f} %")
@@ -358,10 +360,9 @@ for name, one in (("untrained", fresh), ("trained", model)):
     report = decompose_variance(one, sample.ids, k=2, masks=8, seed=0, maskable=sample.maskable)
     signal, noise = report.signal.value, (report.data.value + report.mask.value) / 32
     low, high = report.signal.interval
-    print(
-        f"{name:9}: data {report.data.value:5.1f}, mask {report.mask.value:5.1f}, so the noise of 32 is {noise:5.2f} nats^2;"
-    )
+    print(f"{name:9}: data {report.data.value:5.1f}, mask {report.mask.value:5.1f}, noise of 32 rows {noise:5.2f} nats^2,")
     print(f"           signal {signal:5.2f} [{low:.2f}, {high:.2f}]; expected cosine {signal / (signal + noise):5.2f}")
+assert low < 0 < high  # the trained model's
 
 # %% [markdown]
 # At first signal and noise are alike, and the cosine of `0.50` is what the formula says. In the course of training the
@@ -419,10 +420,10 @@ for k, *both in zip(sizes, *reports.values(), strict=True):
     print(line)
 
 # %% [markdown]
-# Before training the expectation holds: the blue line follows the dotted one, and with many hidden words the masks' share
-# of the variance falls to `28 %`. After training it fails: with two hidden words the mask variance is about as large as
-# with one, and with many it grows. So the assumption must be wrong: what else is hidden does matter to a word. In the
-# first of our sentences one word occurs twice.
+# Before training the expectation nearly holds: the blue line keeps to the dotted one, and with many hidden words the
+# masks' share of the variance falls to `28 %`. After training it fails: with two hidden words the mask variance is about
+# as large as with one, and with many it grows. So the assumption must be wrong: what else is hidden does matter to a
+# word. In the first of our sentences one word occurs twice.
 
 # %%
 ids = rows.ids[:1]
@@ -437,7 +438,7 @@ assert losses.min() > 1
 # Each of the two is certain as long as the other can be seen. Hide both, and neither can be guessed. Hidden words take
 # clues away from each other; losses grow, and gradients with them. (With twelve of sixteen hidden there is also the fact
 # that this model never saw so few words in training: two were hidden there.) Averaging over more words of the same
-# sentence is not free.
+# sentence is not free. Besides, another $k$ is another objective $L$: it asks for guesses from fewer clues.
 #
 # So here is what we know. Late in training noise decides. Nearly all of it comes from the masks, `94 %` at two hidden
 # words, and hiding more does not help in this language. And in a sentence it comes from a few of the masks. Whether one
@@ -474,5 +475,6 @@ assert losses.min() > 1
 #   [variance_intervals.py](../minimapnet/masking/variance_intervals.py).
 # - [test_variance.py](../tests/test_variance.py) holds them against a population whose gradients are all computed one by
 #   one, and [test_variance_intervals.py](../tests/test_variance_intervals.py) counts how often intervals hold the truth.
-# - `minimapnet variance` prints the same table for a text of yours, also by groups of parameters.
+# - `minimapnet variance` estimates these variances for a text of yours, also by groups of parameters; what it calls
+#   headroom is explained in step 7.
 # - Next: [6. The norm of a gradient that is never built](06_norms_without_gradients.ipynb).
