@@ -22,6 +22,7 @@ from matplotlib import pyplot
 from minimapnet import ConditionalBernoulli, gradients_and_norms, optimal_mask_proposal, token_gradient_norms
 from minimapnet.lab import figure_style
 from minimapnet.masking.masks import all_masks
+from minimapnet.masking.optimal import best_conditional_bernoulli
 from minimapnet.masking.pools import PoolProposal, keep_probabilities
 from minimapnet.masking.scores import norm_from_tokens
 from minimapnet.masking.weighted_proposals import horvitz_thompson, inclusion_of
@@ -77,8 +78,8 @@ best = {k: left_over(k, norms[k].mean(axis=1) ** 2) for k in masks}
 for k in masks:
     variance = ((norms[k] ** 2).mean(axis=1) - mean_squares[k]).mean()
     print(f"k = {k}: {len(masks[k]):5} masks, mask variance {variance:5.1f} nats^2, headroom {1 - best[k]:.2f} of it")
-_, q = optimal_mask_proposal(model, rows.ids, 2, maskable=rows.maskable)  # (S, B): the package's q*
-assert numpy.allclose(q.T, norms[2] / norms[2].sum(axis=1, keepdims=True), rtol=1e-3)
+listed, optimal = optimal_mask_proposal(model, rows.ids, 2, maskable=rows.maskable)  # (S, B, k), (S, B): the package's q*
+assert numpy.allclose(optimal.T, norms[2] / norms[2].sum(axis=1, keepdims=True), rtol=1e-3)
 
 # %% [markdown]
 # The headroom shrinks with $k$, since each mask now averages over several words, but most of the variance could still be
@@ -105,9 +106,9 @@ assert numpy.allclose(q.T, norms[2] / norms[2].sum(axis=1, keepdims=True), rtol=
 k = 2
 alone = norms[1]  # (B, n)
 within = {}  # |g_i(M)|: (B, S, k) each
-for size, listed in masks.items():
-    copies = [numpy.repeat(rows.ids[b : b + 1], len(listed), axis=0) for b in range(B)]
-    within[size] = numpy.array([token_gradient_norms(model, ids, listed) for ids in copies], float)
+for size, sets_of_words in masks.items():
+    copies = [numpy.repeat(rows.ids[b : b + 1], len(sets_of_words), axis=0) for b in range(B)]
+    within[size] = numpy.array([token_gradient_norms(model, ids, sets_of_words) for ids in copies], float)
 composed = numpy.sqrt((within[k] ** 2).sum(axis=2)) / k  # (B, S)
 assert numpy.allclose(
     norm_from_tokens(model, numpy.repeat(rows.ids[:1], len(masks[k]), axis=0), masks[k]), composed[0], rtol=1e-4
@@ -281,8 +282,8 @@ print(f"inclusion probabilities add up to {inclusion.sum():.0f}")
 def sets(k, scores, temper):
     """Give q(M) (B, S) of the conditional Bernoulli distribution with the odds scores^temper (B, n)."""
     distribution = ConditionalBernoulli(temper * numpy.log(scores), k)
-    listed = numpy.repeat(masks[k][:, None] - places[0], B, axis=1)  # (S, B, k)
-    return numpy.exp(distribution.log_prob(listed)).T  # (B, S)
+    positions = numpy.repeat(masks[k][:, None] - places[0], B, axis=1)  # (S, B, k)
+    return numpy.exp(distribution.log_prob(positions)).T  # (B, S)
 
 
 def second_moments(k, q):
@@ -315,8 +316,18 @@ for k in (1, 2, 5, 10):
     print(f"k = {k:2}: of 10^{squares / math.log(10):.0f} draws about one counts")
 
 # %% [markdown]
-# Tempering tames the weights, but on our sentences even tempered sets are noisier than uniform masks. The form of the
-# distribution is wrong: no odds make a product behave like the root of a sum.
+# Tempering tames the weights, but on our sentences even tempered sets are noisier than uniform masks. Are there better
+# odds than ours? `best_conditional_bernoulli` finds, given $q^{*}$ itself, the distribution of this kind that is nearest
+# to it.
+
+# %%
+nearest = numpy.exp(best_conditional_bernoulli(listed, optimal, rows.ids.shape[1]).log_prob(listed)).T  # (B, S)
+print(f"sets with the odds nearest to q*: {left_over(2, second_moments(2, nearest)):.2f} of uniform; q*: {best[2]:.2f}")
+assert best[2] + 0.1 < left_over(2, second_moments(2, nearest)) < 1 < tempered[2]
+
+# %% [markdown]
+# Such odds do exist and win a part, but no odds make a product behave like the root of a sum, and to find them one must
+# have $q^{*}$ already.
 #
 # ## Pools
 #
@@ -444,6 +455,7 @@ axis.legend(loc="upper left")
 pyplot.show()
 print("pools of 8, typical norms:", "  ".join(f"k = {k}: {value:.2f}" for k, value in eight.items()))
 print("pools of 8, exact norms:  ", "  ".join(f"k = {k}: {value:.2f}" for k, value in exact_eight.items()))
+assert max(exact_eight.values()) < max(eight.values()) < 1 < left_over(2, pool(2, of_sets(alone, 2), 8))
 
 # %% [markdown]
 # ## Weights of positions, and their bias
