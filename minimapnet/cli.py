@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and give its exit code: 0, 2 for what cannot be used, 130 after Ctrl-C, 143 after SIGTERM."""
     try:
         with _sigterm_as_ctrl_c():
-            sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a character gets its number
+            if hasattr(sys.stdout, "reconfigure"):  # it has not in a notebook
+                sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a character gets its number
             options = _options(sys.argv[1:] if arguments is None else list(arguments))
             code = options.run(options) or 0
             sys.stdout.flush()

@@ -1,6 +1,8 @@
 """The command line as a whole: its help, its exit codes, and what happens where it cannot read or print."""
 
 import argparse
+import contextlib
+import io
 import os
 import re
 import signal
@@ -53,6 +55,12 @@ def test_help_explains_every_option_with_its_default(name, capsys):
         assert f"(default: {found.group(1)})".replace("- ", "-") in words.replace("- ", "-")
     for action in parser_of(name)._actions:
         assert action.help, action.dest
+
+
+def test_a_command_can_be_called_where_the_output_is_no_terminal_nor_file():
+    with contextlib.redirect_stdout(io.StringIO()) as output:  # as in a notebook
+        assert cli.main(["info"]) == 0
+    assert "python" in output.getvalue()
 
 
 @pytest.mark.parametrize("name", ["train", "compare", "variance"])
