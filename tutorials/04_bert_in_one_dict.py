@@ -76,7 +76,8 @@ print("token 3 stands at two places, and its row's gradient is the sum of both; 
 #
 # with $W^{qkv}$ of shape $(C, 3C)$ for the queries, keys and values of all heads, $W^{o}$ of shape $(C, C)$, and $W^{1}$
 # and $W^{2}$ of shapes $(C, F)$ and $(F, C)$; BERT takes $F = 4C$. The second move is called *feed-forward*. It is needed
-# because attention only takes means: what follows from two words *together* needs something that is not linear.
+# because attention only adds up values under weights: what follows from two words *together* needs something that is not
+# linear.
 #
 # Note that neither move replaces $x$. It adds something to it: a *residual connection*. In $y = x + f(x)$ the input is
 # used twice, so by rule 4 of step 2 its gradient is a sum, $dx = dy + (\text{what comes back through } f)$. Even where
@@ -271,11 +272,11 @@ print("after three updates all parameters agree with the package's")
 print(f"in the first update half of all parameters moved by {usual:.3f} times the learning rate or more")
 
 # %% [markdown]
-# The first update moves nearly every parameter by the full learning rate, because there
-# $\hat{m} / \sqrt{\hat{v}} = \pm 1$: only the sign of one batch's gradient counts, and not how sure it is. That is why
-# the learning rate is not at its peak from the start. It rises in a straight line during the first tenth of the training
-# (*warm-up*), until $m$ and $v$ rest on many batches. From there it falls in a straight line to nearly 0, so that the
-# noise averages out, as in step 2.
+# The first update moves nearly every parameter by the learning rate, because there $\hat{m} / \sqrt{\hat{v}} = \pm 1$
+# (only $\epsilon$ and the decay change it a little). Only the sign of one batch's gradient counts, and not how sure it
+# is. That is why the learning rate is not at its peak from the start. It rises in a straight line during the first tenth
+# of the training (*warm-up*), until $m$ and $v$ rest on many batches. From there it falls in a straight line to nearly 0,
+# so that the noise averages out, as in step 2.
 
 # %%
 settings = trained.SETTINGS
@@ -399,9 +400,9 @@ look("clara , who found her [MASK] lamps yesterday , blamed herself and hid her 
 look("what does anna eat in paris at dawn ? anna eats [MASK] at dawn in paris")
 
 # %% [markdown]
-# The first two are the game of step 3: the hidden name stands once more, and there is a head that gives all but all of
-# its weight to this word, wherever it stands. Nobody told the model to do that. For the third sentence it rightly spreads
-# its guess over the eight qualities.
+# The first two are the game of step 3: the hidden name stands once more, and there is a head that gives nearly all of its
+# weight to this word, wherever it stands. Nobody told the model to do that. For the third sentence it rightly spreads its
+# guess over the eight qualities.
 #
 # The last one asks for a fact: in Paris, at dawn, Anna eats eggs. Here the model hesitates, and the word that its heads
 # look at is "dawn", not "paris". Does it know what is eaten at dawn, but not yet where? Let us ask for all 176 facts. For
@@ -440,8 +441,8 @@ assert 0.25 < right < 0.75 and paid < -numpy.log(shares).mean()
 # alone tells a lot. Real text is usually cut into rows wherever a row is full. Then a place tells nothing, and there is
 # only one way below the unigram guess: to use the context. We cut our text in this way, into rows of `24` tokens.
 #
-# On such rows a model may come down to the unigram guess and stay there, on a *plateau*. Whether it does is decided by
-# the scale $\sigma$ of the first random numbers. BERT was published with $\sigma = 0.02$, for $C = 768$ channels. A
+# On such rows a model may come down to the unigram guess and stay there, on a *plateau*. How long it stays there depends
+# on the scale $\sigma$ of the first random numbers. BERT was published with $\sigma = 0.02$, for $C = 768$ channels. A
 # linear layer multiplies sizes by $\sigma \sqrt{C}$, which was $0.55$ there. With our $C = 64$ it would be $0.16$, and
 # look at what becomes of attention:
 #
