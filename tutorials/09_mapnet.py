@@ -78,8 +78,9 @@ print(f"parameters: {model.flat.size:,} of the model, {mapnet.flat.size:,} of th
 # a softmax over the words of the sentence, with the share $u$ of uniform masks mixed in for safety (step 7). A constant
 # added to all $f_{i}$ cancels in the softmax.
 #
-# Inside is nothing new: the encoder of step 4, with one layer and fewer channels than the model's, then one linear map
-# from $C$ channels to one number, the *readout*. For $B$ sentences the shapes are
+# Inside is nothing new: the embeddings and the layers of step 4, together called the *encoder*, with one layer and fewer
+# channels than the model's, then one linear map from $C$ channels to one number, the *readout*. For $B$ sentences the
+# shapes are
 #
 # $$(B, T) \xrightarrow{\text{encoder}} (B, T, C) \xrightarrow{\text{readout}} (B, T).$$
 #
@@ -161,10 +162,11 @@ assert abs(judge(untrained).won) < 1e-6 and judge(perfect).headroom > 0.7
 # $$D(q^{*} \| q) = \sum_{i} q^{*}_{i} \log \frac{q^{*}_{i}}{q_{i}}
 # = -\sum_{i} q^{*}_{i} \log q_{i} + \sum_{i} q^{*}_{i} \log q^{*}_{i}.$$
 #
-# It is never negative, since $\log a \le a - 1$ gives $-D = \sum_{i} q^{*}_{i} \log (q_{i} / q^{*}_{i}) \le \sum_{i}
-# (q_{i} - q^{*}_{i}) = 0$, and it is 0 only for $q = q^{*}$. The last sum does not depend on $q$. What is left to lower
-# is the cross-entropy, as in the loss of step 1, with $q^{*}$ in the place of the true word. Times the mean norm
-# $\frac{1}{n} \sum_{j} |g_{j}|$, which is no matter of $q$ either, it is a mean over $q$ of things that a step knows:
+# It is never negative, since $\log a \le a - 1$ gives
+# $-D = \sum_{i} q^{*}_{i} \log (q_{i} / q^{*}_{i}) \le \sum_{i} (q_{i} - q^{*}_{i}) = 0$, and it is 0 only for
+# $q = q^{*}$. The last sum does not depend on $q$. What is left to lower is the cross-entropy, as in the loss of step 1,
+# with $q^{*}$ in the place of the true word. Times the mean norm $\frac{1}{n} \sum_{j} |g_{j}|$, which is no matter of
+# $q$ either, it is a mean over $q$ of things that a step knows:
 #
 # $$K(f) = -\frac{1}{n} \sum_{i} |g_{i}| \log q_{i} = -\sum_{i} q_{i}\, w_{i} |g_{i}| \log q_{i} = E_{q}[-h \log q_{i}].$$
 #
@@ -190,12 +192,13 @@ assert abs(judge(untrained).won) < 1e-6 and judge(perfect).headroom > 0.7
 #
 # ### Less noise for nothing
 #
-# The $q_{i}$ add up to 1, whatever $f$ is, so $E_{q}[\nabla \log q_{i}] = \sum_{i} \nabla q_{i} = \nabla \sum_{i} q_{i} =
-# 0$. We may take any constant $b$ from $h$ without changing the mean: $E_{q}[-(h - b) \nabla \log q_{i}]$. Such a $b$ is
-# called a **baseline**. A good choice is the mean of $h$. At $q = q^{*}$ all $h$ are equal, so $h - b$ is zero for every
-# draw: with the baseline the noise dies out where the goal is reached, without it never. The package keeps a running mean
-# $H$ of $h$, divides by it, so that the learning rate has one meaning at every stage, and takes 1 away: the factor is $h
-# / H - 1$. For the second moment it is $h^{2} / H_{2} - 1$, with the running mean $H_{2}$ of $h^{2}$.
+# The $q_{i}$ add up to 1, whatever $f$ is, so
+# $E_{q}[\nabla \log q_{i}] = \sum_{i} \nabla q_{i} = \nabla \sum_{i} q_{i} = 0$. We may take any constant $b$ from $h$
+# without changing the mean: $E_{q}[-(h - b) \nabla \log q_{i}]$. Such a $b$ is called a **baseline**. A good choice is
+# the mean of $h$. At $q = q^{*}$ all $h$ are equal, so $h - b$ is zero for every draw: with the baseline the noise dies
+# out where the goal is reached, without it never. The package keeps a running mean $H$ of $h$, divides by it, so that the
+# learning rate has one meaning at every stage, and takes 1 away: the factor is $h / H - 1$. For the second moment it is
+# $h^{2} / H_{2} - 1$, with the running mean $H_{2}$ of $h^{2}$.
 #
 # ### Checked by summing over all draws
 #
@@ -259,6 +262,7 @@ log_q = numpy.eye(N) - q
 for name, factor in (("with the baseline", h / g.mean() - 1), ("without it", h / g.mean())):
     size = numpy.sqrt(q @ ((factor[:, None] * log_q) ** 2).sum(axis=1))
     print(f"cross-entropy at q*, {name}: a draw's gradient has the typical length {size:.3f}")
+    assert (size < 1e-12) == (name == "with the baseline")
 
 # %% [markdown]
 # ## Backward through the network
@@ -297,8 +301,8 @@ assert numpy.isclose(gradient @ direction, by_differences, rtol=1e-6)
 #
 # For comparison, something simpler than a network: a *table* with one number for each word of the vocabulary, the
 # logarithm of the root mean square of the norms that it has in the sentences to learn from, which the second exercise of
-# step 7 found to be the best. (It is given all norms, not only drawn ones.) The table knows which words are easy as a
-# rule, but nothing of the sentence around them.
+# step 7 found to be the best for words that must share one number. (It is given all norms, not only drawn ones.) The
+# table knows which words are easy as a rule, but nothing of the sentence around them.
 
 # %%
 STEPS, SEEDS = 500, 3
@@ -446,8 +450,8 @@ for share in (0.0, UNIFORM, 1.0):
 assert carried[0.0] > carried[UNIFORM] + 0.05 and judge(f, 0.0).won < judge(f).won
 
 # %% [markdown]
-# Without the mixture the worst words, those that MAPNet has misjudged, carry much more of the sum, and less of the headroom
-# is won. A fifth of uniform masks bounds what such a word can cost.
+# Without the mixture the worst words, those that MAPNet has misjudged, carry much more of the sum, and less of the
+# headroom is won. A fifth of uniform masks bounds what such a word can cost.
 #
 # ## A target that moves
 #
@@ -538,8 +542,8 @@ assert min(safe) > min(several[0].won for several in courses["constant"].values(
 #   hardly differ (step 8).
 # - *The target moves too fast*, as above.
 # - *The norms do not follow from the sentence.* In this language a word's norm is decided by its role. On the
-#   documentation of Python, the project's long run had a MAPNet that won a fifth of a headroom that was itself small, as
-#   "The paper's claims" in [RESULTS.md](../benchmarks/RESULTS.md) tells with its command.
+#   documentation of Python, the project's long run had a MAPNet that won about a fifth of a headroom that was itself
+#   small, as "The paper's claims" in [RESULTS.md](../benchmarks/RESULTS.md) tells with its command.
 #
 # And a lower second moment is not yet faster training. That is the question of the next step.
 #
@@ -549,11 +553,11 @@ assert min(safe) > min(several[0].won for several in courses["constant"].values(
 # `pytest tests/tutorials/test_09_mapnet.py --answers FOLDER` from the repository's folder; ours are in
 # [solutions/09_mapnet.py](solutions/09_mapnet.py).
 #
-# **1. The score of a mask.** To score masks of several words by MAPNet one needs $\log S = \frac{1}{2} \log \sum_{i \in
-# M} k^{-2} e^{2 f_{i}}$, the rule of step 8 with $e^{f_{i}}$ for $|g_{i}|$, and to learn from their norms one needs its
-# gradient. Write `mask_score(f, mask)`: `f` has the shape $(n,)$, `mask` is an array of $k$ different positions. It
-# returns the pair of $\log S$, a number, and its gradient with respect to `f`, of shape $(n,)$. It must not overflow for
-# $f_{i}$ around 1000.
+# **1. The score of a mask.** To score masks of several words by MAPNet one needs
+# $\log S = \frac{1}{2} \log \sum_{i \in M} k^{-2} e^{2 f_{i}}$, the rule of step 8 with $e^{f_{i}}$ for $|g_{i}|$, and to
+# learn from their norms one needs its gradient. Write `mask_score(f, mask)`: `f` has the shape $(n,)$, `mask` is an array
+# of $k$ different positions. It returns the pair of $\log S$, a number, and its gradient with respect to `f`, of shape
+# $(n,)$. It must not overflow for $f_{i}$ around 1000.
 #
 # **2. The best baseline.** The mean of $h$ is a good baseline for cross-entropy, but not the best away from $q^{*}$. For
 # a sentence with the norms `norms` and the proposal $q$ = softmax(`f`), both of shape $(n,)$, write `best_baseline(norms,
