@@ -161,12 +161,12 @@ print(f"without weights: {numpy.linalg.norm(unweighted - m):.2f}")
 # with equality where $w |g|$ does not vary: where all weighted gradients have one and the same length,
 # $p_{i} |g_{i}| / q_{i} = \text{const}$. This gives
 #
-# $$q^{*}_{i} = \frac{p_{i}\, |g_{i}|}{\sum_{j} p_{j}\, |g_{j}|}.$$
+# $$q^{\ast}_{i} = \frac{p_{i}\, |g_{i}|}{\sum_{j} p_{j}\, |g_{j}|}.$$
 #
 # (The inequality is that of Cauchy and Schwarz, for the vectors with the components $\sqrt{q_{i}}$ and
 # $p_{i} |g_{i}| / \sqrt{q_{i}}$. And a word whose gradient is zero adds nothing, so that it does no harm never to draw
 # it.) So the optimal proposal draws in proportion to the norms that step 6 computes without building a gradient. The
-# package has it as `optimal_position_proposal`: ids of shape $(B, T)$ go in, $q^{*}$ of every sentence comes out.
+# package has it as `optimal_position_proposal`: ids of shape $(B, T)$ go in, $q^{\ast}$ of every sentence comes out.
 
 # %%
 norms = token_gradient_norms(model, copies, places[:, None])[:, 0].astype(float)  # (n,)
@@ -179,9 +179,9 @@ assert numpy.allclose(norms, numpy.sqrt(squares), rtol=1e-4)  # of the gradients
 # %% [markdown]
 # ## Seen on a sentence
 #
-# What does it look like? Below are the $q^{*}$ of two sentences; the dashed line is the uniform $1/n$. The grammar knows
-# which words are *free*, that is, have a true entropy above zero given all others (step 1): nobody can be sure of them,
-# however well trained.
+# What does it look like? Below are the $q^{\ast}$ of two sentences; the dashed line is the uniform $1/n$. The grammar
+# knows which words are *free*, that is, have a true entropy above zero given all others (step 1): nobody can be sure of
+# them, however well trained.
 
 # %% tags=["picture"]
 language = grammar.read()
@@ -205,11 +205,11 @@ figure.suptitle("The optimal proposal masks the words that the model cannot gues
 pyplot.show()
 
 # %% [markdown]
-# In the first sentence nearly all of $q^{*}$ goes to the words that are free. Each of them has a large gradient whenever
-# it is masked, since the model must be surprised by whichever word stands there. The second sentence has no free word:
-# what is worn, eaten or played where and when is a fact of this language, which the model has not learned by heart, so it
-# is surprised here, too. The proposal knows nothing of grammars and facts. It looks at the model's gradients, and changes
-# as these change.
+# In the first sentence nearly all of $q^{\ast}$ goes to the words that are free. Each of them has a large gradient
+# whenever it is masked, since the model must be surprised by whichever word stands there. The second sentence has no free
+# word: what is worn, eaten or played where and when is a fact of this language, which the model has not learned by heart,
+# so it is surprised here, too. The proposal knows nothing of grammars and facts. It looks at the model's gradients, and
+# changes as these change.
 #
 # Is it sensible to spend the draws on words that nobody can guess? They do not teach more than others, and they are not
 # meant to: drawn often, they come with a small weight, and the words that are rarely drawn with a large one. On average
@@ -255,9 +255,9 @@ assert variances["optimal"] == min(variances.values())
 # makes the noise *larger* (`minimapnet variance`, in [RESULTS.md](../benchmarks/RESULTS.md); masks of several words are
 # the matter of step 8).
 #
-# What is that worth? The mean of $R$ independent draws has the variance of one draw over $R$. So one draw from $q^{*}$ is
-# worth as many uniform draws as the ratio of the two variances. We watch it: 2,000 times, the mean of $R$ draws, and its
-# distance from $m$. For that no gradient is computed again. Count how often each word was drawn, $c_{i}$, then the
+# What is that worth? The mean of $R$ independent draws has the variance of one draw over $R$. So one draw from $q^{\ast}$
+# is worth as many uniform draws as the ratio of the two variances. We watch it: 2,000 times, the mean of $R$ draws, and
+# its distance from $m$. For that no gradient is computed again. Count how often each word was drawn, $c_{i}$, then the
 # estimate is $\sum_{i} a_{i} g_{i}$ with $a_{i} = c_{i} w_{i} / R$, and its squared distance from $m$ is
 # $\sum_{i,j} (a_{i} - 1/n)(a_{j} - 1/n)\, g_{i} \cdot g_{j}$: the Gram matrix of step 6 again.
 
@@ -293,7 +293,7 @@ pyplot.show()
 # %% [markdown]
 # ## Many sentences
 #
-# Training draws many sentences, and each has its own $q^{*}$. The law of step 5 splits the variance into a data part,
+# Training draws many sentences, and each has its own $q^{\ast}$. The law of step 5 splits the variance into a data part,
 # which masks cannot change, and the mean of the sentences' mask variances. In each sentence a proposal can remove
 # $\mathrm{Var}_{p}(|g|)$ and no more. So the headroom of a text is the mean of these, and its share of the mask variance
 # is the number to ask for:
@@ -361,14 +361,14 @@ pyplot.show()
 
 # %% [markdown]
 # An untrained model has next to no headroom: `0.02`. It guesses every word equally badly, so all gradients are about
-# equally long, and then $q^{*}$ is nearly uniform. (There is mask noise all the same, as they point in different
+# equally long, and then $q^{\ast}$ is nearly uniform. (There is mask noise all the same, as they point in different
 # directions, but none that a proposal could remove.) As the model learns which words follow from which, their gradients
 # shrink, the others stay long, and the headroom grows. Whoever wants to speed up the first part of training by importance
 # sampling should know this.
 #
 # ## Safety
 #
-# In training, nobody has the exact $q^{*}$. What one may have is some $\hat q$, from norms that are guessed, or out of
+# In training, nobody has the exact $q^{\ast}$. What one may have is some $\hat q$, from norms that are guessed, or out of
 # date. What do errors cost? In the second moment $\sum_{i} p_{i}^{2} |g_{i}|^{2} / q_{i}$ the proposal stands in the
 # *denominator*. A word that is drawn too often wastes draws. But a word with a large gradient that is drawn far too
 # seldom has a huge weight when it comes at last, and one such word can cost more than all that was won.
@@ -382,7 +382,7 @@ pyplot.show()
 # $1 / (1 - u)$ times that of $\hat q$, so the insurance is cheap: a tenth of uniform masks raises the second moment by at
 # most a ninth.
 #
-# We try two kinds of error. First, old norms: $q^{*}$ of the model at an earlier stage, used for the trained one. Then
+# We try two kinds of error. First, old norms: $q^{\ast}$ of the model at an earlier stage, used for the trained one. Then
 # chance: norms multiplied by $e^{\sigma z}$ with standard normal numbers $z$, so that $\sigma = 1$ means that they are
 # typically wrong by a factor of $e$ up or down.
 
@@ -438,9 +438,9 @@ assert curves[0][4] < 0.5 and curves[0][-1] > 2 and max(curves[0.3]) < 1
 #
 # ## What it costs
 #
-# There is a catch. To draw *one* word by $q^{*}$ we computed the gradients' norms of *all* $n$ words: $n$ forward and
+# There is a catch. To draw *one* word by $q^{\ast}$ we computed the gradients' norms of *all* $n$ words: $n$ forward and
 # backward passes to choose what one pass then looks at. With uniform masks the same work would have paid for $n$ draws,
-# and on our first sentence one optimal draw was worth far fewer. So $q^{*}$ is a yardstick, not a method. It becomes a
+# and on our first sentence one optimal draw was worth far fewer. So $q^{\ast}$ is a yardstick, not a method. It becomes a
 # method when somebody can *tell the norms beforehand*, from the sentence alone, at a small part of the cost of a pass.
 # That is what the network of [step 9](09_mapnet.ipynb) learns to do.
 #
@@ -470,7 +470,7 @@ assert curves[0][4] < 0.5 and curves[0][-1] > 2 and max(curves[0.3]) < 1
 #
 # ## Where to go on
 #
-# - [optimal.py](../minimapnet/masking/optimal.py) has $q^{*}$, and [test_optimal.py](../tests/test_optimal.py) checks
+# - [optimal.py](../minimapnet/masking/optimal.py) has $q^{\ast}$, and [test_optimal.py](../tests/test_optimal.py) checks
 #   that no other proposal has a smaller second moment.
 # - [weighted_proposals.py](../minimapnet/masking/weighted_proposals.py) has `SingleProposal` and the mixture with uniform
 #   masks; [test_proposals.py](../tests/test_proposals.py) checks by enumeration that the weights leave the mean as it is.

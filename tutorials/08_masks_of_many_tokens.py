@@ -3,8 +3,8 @@
 #
 # BERT masks 15 % of the words together, since a pass through the model costs hardly more for many guesses than for one.
 # So a proposal has to draw *sets* of words. [Step 7](07_importance_sampling.ipynb) carries over word for word: the best
-# proposal for sets is $q^{*} \propto p\, |g|$, and the headroom is $\mathrm{Var}_{p}(|g|)$. But there are too many sets
-# to list. This step looks at three ways to draw them without a list. The first, exact weights of sets, is the most
+# proposal for sets is $q^{\ast} \propto p\, |g|$, and the headroom is $\mathrm{Var}_{p}(|g|)$. But there are too many
+# sets to list. This step looks at three ways to draw them without a list. The first, exact weights of sets, is the most
 # obvious one, and fails badly. The second, pools, works. The third, weights of positions, is not quite right on average,
 # and we measure by how much.
 #
@@ -317,8 +317,8 @@ for k in (1, 2, 5, 10):
 
 # %% [markdown]
 # Tempering tames the weights, but on our sentences even tempered sets are noisier than uniform masks. Are there better
-# odds than ours? `best_conditional_bernoulli` finds, given $q^{*}$ itself, the distribution of this kind that is nearest
-# to it.
+# odds than ours? `best_conditional_bernoulli` finds, given $q^{\ast}$ itself, the distribution of this kind that is
+# nearest to it.
 
 # %%
 nearest = numpy.exp(best_conditional_bernoulli(listed, optimal, rows.ids.shape[1]).log_prob(listed)).T  # (B, S)
@@ -327,7 +327,7 @@ assert best[2] + 0.1 < left_over(2, second_moments(2, nearest)) < 1 < tempered[2
 
 # %% [markdown]
 # Such odds do exist and win a part, but no odds make a product behave like the root of a sum, and to find them one must
-# have $q^{*}$ already.
+# have $q^{\ast}$ already.
 #
 # ## Pools
 #
