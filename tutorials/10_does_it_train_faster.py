@@ -339,6 +339,9 @@ assert pool["difference"]["mean"] - 0.01 < best["difference"]["mean"]
 #   of a nat below the best uniform masks, and comes to their final loss in clearly fewer steps. Whether the interval of
 #   four seeds excludes chance, the table says for each proposal; if an interval holds 0, four seeds are too few for that
 #   proposal, and that is all one may say.
+# - **They gain on the way down, too**, where the parabola gave us no reason to expect it: the curves part early. One
+#   reason may be AdamW. It divides by the root of the mean square of the gradients (step 4), noise included, so more
+#   noise makes its steps towards the goal shorter. We have not tested that.
 # - **Time is another matter.** A step with MAPNet takes longer, and for so small a model this eats up a good part of what
 #   is gained in steps. With exact norms a step takes several times as long, and the gain in steps does not pay for it.
 #
