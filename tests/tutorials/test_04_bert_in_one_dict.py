@@ -104,3 +104,18 @@ def test_fill_in_asks_again_after_every_guess(answers):
     at_once[:, MASK] = 0
     filled, _ = answers.fill_in(model, row)
     assert (filled != at_once.argmax(axis=1)).any()
+
+
+def test_fill_in_never_guesses_a_mask_and_asks_once_a_place(answers, monkeypatch):
+    model = tiny.model()
+    model.params["head.decoder.bias"][MASK] = 100.0  # the likeliest token everywhere
+    asked, logits = [], model.logits
+
+    def counted(ids, *rest):
+        asked.append(ids)
+        assert len(asked) <= 3, "the model is asked more than once for a place"
+        return logits(ids, *rest)
+
+    monkeypatch.setattr(model, "logits", counted)
+    filled, order = answers.fill_in(model, numpy.array([2, MASK, 5, MASK, MASK, 3]))
+    assert MASK not in filled and sorted(order) == [1, 3, 4] and len(asked) == 3
