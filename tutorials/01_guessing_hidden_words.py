@@ -298,9 +298,9 @@ for number in range(1, len(NEIGHBOURS) + 1):
 means = numpy.array([one.mean() for one in losses])
 figure, axes = pyplot.subplots()
 segments = (
-    ("... the word was seen between these neighbours", "#56B4E9", ""),
-    ("... the neighbours were seen, but never with this word", "#D55E00", "//"),
-    ("... the neighbours were never seen", "#000000", ""),
+    ("the word was seen between these neighbours", "#56B4E9", ""),
+    ("the neighbours were seen, but never with this word", "#D55E00", "//"),
+    ("the neighbours were never seen", "#000000", ""),
 )
 below = numpy.zeros(8)
 for (name, colour, hatch), part in zip(segments, numpy.transpose(parts), strict=True):
@@ -309,7 +309,7 @@ for (name, colour, hatch), part in zip(segments, numpy.transpose(parts), strict=
 axes.axhline(true_loss, color="#009E73", linestyle="--", linewidth=2, label="the truth: the least possible loss")
 axes.set(xlabel="neighbours that the table looks at", ylabel="held-out loss (nats per word)", ylim=(0, 5))
 axes.set_title("Wide tables learn sentences by heart, and fail where a new one differs")
-axes.legend(title="loss of words where ...")
+axes.legend()
 pyplot.show()
 assert means.argmin() == 3 and means[3] > 1 and means[7] > 1.5
 
