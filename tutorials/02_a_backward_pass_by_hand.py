@@ -270,6 +270,9 @@ assert 100 * best["central, float64"] < best["one-sided, float64"] < best["centr
 #
 # $$ dz = e * \left(\frac{dp}{s} - \sum_{v} \frac{dp_{v} \, e_{v}}{s^{2}}\right)
 #    = p * \left(dp - \sum_{v} dp_{v} \, p_{v}\right) . $$
+#
+# Forward, the three lines give $\delta p_{v} = p_{v} (\delta z_{v} - \sum_{u} p_{u} \, \delta z_{u})$, that is
+# $\partial p_{v} / \partial z_{u} = p_{v} ([u = v] - p_{u})$, where $[u = v]$ is 1 if $u = v$ and else 0.
 
 
 # %%
