@@ -311,8 +311,8 @@ for name, one in comparisons.items():
 print(f"baseline: {baseline}, {finals[baseline]:.3f} nats")
 
 # %% [markdown]
-# The last column is the time of a step over the baseline's. Time to the baseline's final loss is the product of the last
-# two ratios.
+# The last column is the time of a step over that of a baseline's step. Times the ratio of steps it gives the ratio of the
+# time to the baseline's final loss.
 
 # %%
 for name in ("MAPNet pool", "optimal single"):
