@@ -8,7 +8,7 @@
 #
 # Afterwards you can prove the decomposition of the noise in two lines, check it by listing every mask, and estimate it
 # where the masks are too many to list. From before you need the loss of a masked sentence (step 1), the gradient as a
-# dict of arrays (step 4), and what a mean and a variance are. It takes about 20 minutes.
+# dict of arrays (step 4), and what a mean and a variance are. It takes about 25 minutes.
 
 # %%
 import math
@@ -23,7 +23,7 @@ from minimapnet.masking.variance_exact import exact_variance
 
 pyplot.rcParams.update(figure_style.PAGE)
 
-model, text = trained.bert()  # that of step 4
+model, text = trained.bert()  # that of step 4, and its text
 fresh = Bert(model.config, seed=0)  # the same model before its first step
 P = model.flat.size
 print(f"{len(text.train):,} sentences to train on, {P:,} parameters")
@@ -327,10 +327,10 @@ assert (abs(found - (data, mask)) < 3 * error).all() and naive[0] > 3 * data
 # The naive way halves the mask variance, since $R - 1$ is half of $R$, and finds a data variance several times too large.
 # The unbiased way finds the truth, within what is left of chance after 400 samples.
 #
-# The package's `decompose_variance` estimates in this way, for any model and any text, without a table of gradients, and
-# says how far its estimates can be trusted. Its intervals come from the *jackknife*: leave out each sentence in turn, and
-# look how far the estimate moves. Where single sentences move it far, another sample of sentences would have given
-# something else. A 95 % interval should hold the truth in 95 of 100 samples.
+# The package's `decompose_variance` estimates in this way, for any model and text, without a table of gradients, and says
+# how far its estimates can be trusted. Its intervals come from the *jackknife*: leave out each sentence in turn, and look
+# how far the estimate moves. Where single sentences move it far, another sample of sentences would have given something
+# else. A 95 % interval should hold the truth in 95 of 100 samples.
 #
 # To see one at work we take 96 sentences with 8 masks of one word each, and hold the estimates against all masks of 512
 # other sentences.
@@ -365,10 +365,10 @@ for name, one in (("untrained", fresh), ("trained", model)):
 assert low < 0 < high  # the trained model's
 
 # %% [markdown]
-# At first signal and noise are alike, and the cosine of `0.50` is what the formula says. In the course of training the
-# signal goes: that is what descent is for. The noise stays, since single sentences still pull in their own directions. At
-# the end the signal is so small that our sample cannot tell it from zero. From then on the noise decides how low the loss
-# can get, unless the learning rate decays or the variance does.
+# At first signal and noise are alike, and the cosine of `0.50` is about what the formula says. In the course of training
+# the signal goes: that is what descent is for. The noise shrinks, too, but it stays, since single sentences and words
+# still pull in their own directions. At the end the signal is so small that our sample cannot tell it from zero. From
+# then on the noise decides how low the loss can get, unless the learning rate decays or the variance does.
 #
 # ## How many words to hide
 #
@@ -417,7 +417,7 @@ for k, *both in zip(sizes, *reports.values(), strict=True):
     line = f"{k:6}"
     for at_one, report in zip((found[0].mask.value for found in reports.values()), both, strict=True):
         line += f"{report.mask.value:11.1f}{at_one / k * (16 - k) / 15:10.1f}{100 * report.mask_share.value:5.0f} %    "
-    print(line)
+    print(line.rstrip())
 
 # %% [markdown]
 # Before training the expectation nearly holds: the blue line keeps to the dotted one, and with many hidden words the

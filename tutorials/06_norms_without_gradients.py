@@ -25,7 +25,7 @@ from minimapnet.model.norm_reader import factor
 
 pyplot.rcParams.update(figure_style.PAGE)
 
-model, text = trained.bert()  # that of step 4
+model, text = trained.bert()  # that of step 4, and its text
 T, C, V = trained.ROW_TOKENS, model.config.hidden_size, model.config.vocab_size
 ids = text.test.batch(numpy.arange(1)).ids  # (1, T)
 words = [text.tokenizer.id_to_token(i) for i in ids[0]]
@@ -206,9 +206,9 @@ assert numpy.isclose(product.sum(), built, rtol=1e-4)
 #
 # ## LayerNorm
 #
-# LayerNorm gives $y_{t} = \hat x_{t} * w + b$, with $\hat x_{t}$ the normalised row, $*$ number by number, and $w$ and
-# $b$ of shape $(C,)$. Its gradients are $\sum_{t} d_{t} * \hat x_{t}$ and $\sum_{t} d_{t}$. They have only $C$ numbers
-# each, so there is nothing to save: build them, square them.
+# LayerNorm gives $y_{t} = \hat x_{t} \odot w + b$, with $\hat x_{t}$ the normalised row, $\odot$ for the product number
+# by number, and $w$ and $b$ of shape $(C,)$. Its gradients are $\sum_{t} d_{t} \odot \hat x_{t}$ and $\sum_{t} d_{t}$
+# (step 2). They have only $C$ numbers each, so there is nothing to save: build them, square them.
 
 
 # %%
@@ -432,13 +432,14 @@ axis.set(
     xlabel="masked words in each of 8 sentences", ylabel="milliseconds", xscale="log", yscale="log", xticks=counts,
     xticklabels=counts, title="With 16 masked words the norms alone take less than a third of the time",
 )  # fmt: skip
-axis.yaxis.set_major_formatter("{x:.0f}")
+axis.set_yticks([10, 30, 100, 300, 1000], [10, 30, 100, 300, 1000])
+axis.minorticks_off()
 axis.legend()
 pyplot.show()
 
 # %% [markdown]
-# Both give the same norms. Where all words are masked the loop takes more than three times as long; how much more depends
-# on the machine, but the program stops if it is less.
+# Both give the same norms. Where all words are masked the loop takes more than three times as long, or the program would
+# have stopped; how much more depends on the machine.
 #
 # Masks of a single word, with which we began, gain less. There every word needs a forward pass of its own, since the
 # sentence with this word hidden is another input each time. What is saved is the building.
