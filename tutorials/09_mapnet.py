@@ -412,7 +412,7 @@ shift = (perfect - f)[maskable].mean()  # f is known up to a constant
 figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.6), width_ratios=(1, 1.45))
 left.loglog(numpy.exp(f[maskable] + shift), norms_held_out[maskable], ".", markersize=3, alpha=0.35)
 left.plot([1e-3, 30], [1e-3, 30], color="black", ls="--")
-left.annotate("equal", (0.003, 0.003), (-6, 4), textcoords="offset points", ha="right")
+left.annotate("equal", (0.0015, 0.0015), (6, -6), textcoords="offset points", va="center")
 left.set(xlabel="predicted norm, nats", ylabel="exact norm, nats", title="A point for each word")
 row, bar = 0, numpy.arange(n)
 right.bar(bar - 0.2, best[row, places], 0.4, label="optimal", color="#0072B2")
@@ -428,10 +428,23 @@ pyplot.show()
 assert numpy.quantile(norms_held_out[maskable], 0.999) / norms_held_out[maskable].min() > 1e3
 
 # %% [markdown]
-# The points follow the line over several powers of ten. The ones to worry about lie high above it on the left: words
-# whose norm is large, and which MAPNet takes for easy. They are drawn seldom, and when they are, their weight is large.
-# In the second moment each word has a term $|g_{i}|^{2} / (n^{2} q_{i})$. How much of the sum does the worst
-# one in a hundred carry? Against a bare MAPNet without uniform masks, $u = 0$, we see what the mixture is for.
+# The points follow the line over several powers of ten. The wall on the left is made of words such as those printed below,
+# to which MAPNet gives nearly the same norm wherever they stand. The ones to worry about lie high above the line on the
+# left: words whose norm is large, and which MAPNet takes for easy. They are drawn seldom, and when they are, their weight
+# is large. In the second moment each word has a term $|g_{i}|^{2} / (n^{2} q_{i})$. We print the words with the largest
+# terms in capitals, in their sentences, and then, how much of the sum the worst hundredth of the words carries. Against a
+# bare MAPNet without uniform masks, $u = 0$, we see what the mixture is for.
+
+# %%
+lowest = maskable & (f < numpy.quantile(f[maskable], 0.1))
+kinds, how_often = numpy.unique(held_out.ids[lowest], return_counts=True)
+print("predicted lowest:", *(text.tokenizer.id_to_token(int(kinds[i])) for i in numpy.argsort(-how_often)[:3]))
+cost = numpy.where(maskable, norms_held_out**2 / numpy.where(maskable, n * n * q, 1), 0.0)  # (B, T)
+for b, t in zip(*numpy.unravel_index(numpy.argsort(-cost, axis=None)[:3], cost.shape), strict=True):
+    sentence = [text.tokenizer.id_to_token(int(i)) for i in held_out.ids[b]]
+    sentence[t] = sentence[t].upper()
+    factor = norms_held_out[b, t] / numpy.exp(f[b, t] + shift)
+    print(f"norm {factor:.0f} times as large as predicted:", *(sentence[place] for place in places))
 
 
 # %%
