@@ -392,22 +392,27 @@ def look(sentence):
     best, tops = numpy.argsort(-q)[:5], weights.argmax(axis=1)
     print("   guesses: ", "  ".join(f"{word} {p:.2f}" for word, p in zip(words(best), q[best], strict=True)))
     print("   looks at:", "  ".join(f"{word} {w:.2f}" for word, w in zip(words(tops), weights.max(axis=1), strict=True)))
+    return words(tops)
 
 
-look("[MASK] was a old gardener and watered her garden with a hose , said anna .")
-look("anna gave bruno these small lamps , and then bruno showed [MASK] these small lamps .")
-look("clara , who found her [MASK] lamps yesterday , blamed herself and hid her lamps .")
-look("what does anna eat in paris at dawn ? anna eats [MASK] at dawn in paris")
+for sentence in (
+    "[MASK] was a old gardener and watered her garden with a hose , said anna .",
+    "anna gave bruno these small lamps , and then bruno showed [MASK] these small lamps .",
+):
+    assert "anna" in look(sentence)
+_ = look("clara , who found her [MASK] lamps yesterday , blamed herself and hid her lamps .")
+seen = look("what does anna eat in paris at dawn ? anna eats [MASK] at dawn in paris")
+assert "dawn" in seen and "paris" not in seen
 
 # %% [markdown]
 # The first two are the game of step 3: the hidden name stands once more, and there is a head that gives nearly all of its
 # weight to this word, wherever it stands. Nobody told the model to do that. For the third sentence it rightly spreads its
 # guess over the eight qualities.
 #
-# The last one asks for a fact: in Paris, at dawn, Anna eats eggs. Here the model hesitates, and the word that its heads
-# look at is "dawn", not "paris". Does it know what is eaten at dawn, but not yet where? Let us ask for all 176 facts. For
-# comparison we take a guesser who knows the hour (or the season, or the day) and ignores the town: it gives each answer a
-# probability equal to the share of the 16 towns that have it.
+# The last one asks for a fact: in Paris, at dawn, Anna eats eggs. Here the model hesitates. Among the words that its
+# heads look at most there is "dawn", but not "paris". Does the model know what is eaten at dawn, but not yet where? Let
+# us ask for all 176 facts. For comparison we take a guesser who knows the hour (or the season, or the day) and ignores
+# the town: it gives each answer a probability equal to the share of the 16 towns that have it.
 
 # %%
 sentences, answers, shares = [], [], []
