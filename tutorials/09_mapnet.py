@@ -411,8 +411,8 @@ shift = (perfect - f)[maskable].mean()  # f is known up to a constant
 
 figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.6), width_ratios=(1, 1.45))
 left.loglog(numpy.exp(f[maskable] + shift), norms_held_out[maskable], ".", markersize=3, alpha=0.35)
-left.plot([1e-3, 30], [1e-3, 30], color="black", ls="--")
-left.annotate("equal", (0.0015, 0.0015), (6, -6), textcoords="offset points", va="center")
+left.plot([1e-3, 30], [1e-3, 30], color="black", ls="--", label="equal")
+left.legend(loc="lower right")
 left.set(xlabel="predicted norm, nats", ylabel="exact norm, nats", title="A point for each word")
 row, bar = 0, numpy.arange(n)
 right.bar(bar - 0.2, best[row, places], 0.4, label="optimal", color="#0072B2")
