@@ -20,7 +20,7 @@ from minimapnet import Bert, BertConfig, MapNet, MapNetConfig
 from minimapnet.lab.whole_run import whole_run
 from minimapnet.masking.mapnet_proposals import OBJECTIVES, MapNetSingle
 from minimapnet.masking.mapnet_quality import quality
-from minimapnet.masking.scores import each_alone, norm_from_tokens
+from minimapnet.masking.scores import each_alone, exact_norm
 from minimapnet.text.load import load_text
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer
@@ -50,7 +50,7 @@ def trained(text, objective: str, uniform: float, seed: int, steps: int):
 def judged(text, model, mapnet, uniform: float) -> dict[str, float]:
     """Hold MAPNet against the exact norms of all single masks of held-out sentences."""
     batch = text.test.batch(numpy.arange(0, len(text.test), max(1, len(text.test) // JUDGED))[:JUDGED])
-    norms = each_alone(norm_from_tokens)(model, batch.ids, batch.attention_mask, batch.maskable)
+    norms = each_alone(exact_norm)(model, batch.ids, batch.attention_mask, batch.maskable)
     found = quality(norms, mapnet.log_norms(batch.ids, batch.attention_mask), batch.maskable, uniform)
     return {name: getattr(found, name) for name in NAMES}
 

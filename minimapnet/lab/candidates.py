@@ -14,7 +14,7 @@ from minimapnet.masking.proposals import (
     SingleProposal,
     UniformProposal,
 )
-from minimapnet.masking.scores import each_alone, exact_norm, norm_from_tokens
+from minimapnet.masking.scores import each_alone, exact_norm
 
 DISJOINT = 5  # masks of a sentence that fully explored draws together
 POOL = 16  # candidates of MAPNet's pool, which cost it no pass through the model
@@ -58,7 +58,7 @@ def scratch(settings: ScratchSettings) -> list[Candidate]:
 
 def branches(settings: BranchSettings) -> list[Candidate]:
     """Give the proposals of the branches: uniform masks of several sizes, then the others."""
-    exact = each_alone(norm_from_tokens)
+    exact = each_alone(exact_norm)
     uniform = [
         Candidate(f"uniform, {amount(k)} masked", "uniform", k, lambda model, seed, k=k: UniformProposal(k))
         for k in settings.masked

@@ -12,7 +12,7 @@ from minimapnet.lab.candidates import UNIFORM_SHARE
 from minimapnet.lab.presets import CompareSettings
 from minimapnet.masking.mapnet import MapNet
 from minimapnet.masking.mapnet_quality import quality
-from minimapnet.masking.scores import each_alone, norm_from_tokens
+from minimapnet.masking.scores import each_alone, exact_norm
 from minimapnet.masking.variance import decompose_variance
 from minimapnet.masking.variance_exact import exact_variance
 from minimapnet.model.bert import Bert
@@ -111,7 +111,7 @@ def mapnet_quality(model: Bert, mapnet: MapNet, batch: Batch) -> dict:
 
 def exact_and_predicted(model: Bert, mapnet: MapNet, batch: Batch) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Give the exact norms of single masks and MAPNet's guess of their logarithms, both (N, T) on the host."""
-    norms = each_alone(norm_from_tokens)(model, batch.ids, batch.attention_mask, batch.maskable)
+    norms = each_alone(exact_norm)(model, batch.ids, batch.attention_mask, batch.maskable)
     return norms, backend.to_host(mapnet.log_norms(batch.ids, batch.attention_mask)).astype(numpy.float64)
 
 

@@ -27,7 +27,7 @@ from minimapnet.masking.proposals import (
     SetProposal,
     SingleProposal,
 )
-from minimapnet.masking.scores import each_alone, exact_norm, mean_loss, norm_from_tokens, output_bound
+from minimapnet.masking.scores import each_alone, exact_norm, mean_loss, output_bound
 from minimapnet.masking.variance import decompose_variance
 from minimapnet.model.bert import Bert
 from minimapnet.text.batches import Batch, unigram_entropy
@@ -139,7 +139,7 @@ def variance(subject: Subject, settings: Settings, seed: int, folder: Path) -> d
     Raises InputError for too little text, and where `folder` cannot be written to.
     """
     model, sample = subject.model, fullest_rows(subject.text, settings.sentences, seed)
-    score, reports = OnceEach(each_alone(norm_from_tokens)), {}
+    score, reports = OnceEach(each_alone(exact_norm)), {}
     for k in tqdm(MASKED, unit="mask size", disable=None):
         tried = proposals(k, settings.candidates, score, subject.mapnet)
         reports[k] = decompose_variance(model, sample.ids, k, settings.masks, seed, sample.maskable, proposals=tried)

@@ -16,7 +16,7 @@ from minimapnet.errors import InputError
 from minimapnet.masking.conditional_bernoulli import ConditionalBernoulli
 from minimapnet.masking.masks import MaskDistribution, all_masks, indicators
 from minimapnet.masking.proposal import checked_batch, sizes
-from minimapnet.masking.scores import each_alone, exact_norm, norm_from_tokens
+from minimapnet.masking.scores import each_alone, exact_norm
 
 MOST_GRADIENTS = 20_000  # masks of a batch whose gradients' norms are computed one by one
 
@@ -31,7 +31,7 @@ def optimal_position_proposal(model, ids, attention_mask=None, maskable=None) ->
     Raises InputError as `token_gradient_norms` does, for a sentence with nothing to mask, and for one whose norms are not
     finite or all zero.
     """
-    norms = each_alone(norm_from_tokens)(model, ids, attention_mask, maskable)  # (B, T); exact, as k = 1
+    norms = each_alone(exact_norm)(model, ids, attention_mask, maskable)  # (B, T)
     return _normalised(norms, axis=1)
 
 
