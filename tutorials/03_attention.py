@@ -117,7 +117,8 @@ assert difference == 0 and (x[-1] == exchanged[-1]).all()
 #
 # For all tokens at once, with $Q$, $K$ and $V$ of shape $(T, D)$, this is two matrix products with a softmax over each
 # row between them: the scores $S = Q K^{T}$ of shape $(T, T)$, the weights $P = \mathrm{softmax}(S)$ of the same shape,
-# and the output $O = P V$ of shape $(T, D)$.
+# and the output $O = P V$ of shape $(T, D)$. (In this step $K$, $V$ and $P$ are these matrices, and not the sizes and the
+# truth of step 1: the letters are those that everybody uses.)
 #
 # ### Why the scores are divided by $\sqrt{D}$
 #
@@ -154,12 +155,13 @@ for D in (4, 16, 64, 256):
 
 # %% [markdown]
 # At $D = 256$ the largest of 16 weights is `0.92` on average without the division, and the mean slope $p (1 - p)$ has
-# fallen to `0.007`; with the division they stay at `0.24` and `0.054` whatever $D$ is. So we always divide:
+# fallen to `0.007`; with the division they stay near `0.24` and `0.054` whatever $D$ is. So we always divide:
 # $S = Q K^{T} / \sqrt{D}$.
 #
 # ## A head that we set by hand
 #
-# One such operation is called a *head*. For our game, with $D = 16$, we choose:
+# One such operation is called a *head*. (It has nothing to do with the head at the end of a network, of step 2.) For our
+# game, with $D = 16$, we choose:
 #
 # - $W^{k}$ sends the $i$-th name to the $i$-th unit vector: a token is found by its name.
 # - $W^{q}$ does the same, times a factor: a token looks for its own name.
@@ -363,7 +365,7 @@ def check(backward):
 
 def without_the_mean(dout, cache):
     q, k, v, probs = cache
-    dscores = probs * (dout @ v.T) / numpy.sqrt(q.shape[1])  # the sum over i is forgotten
+    dscores = probs * (dout @ v.T) / numpy.sqrt(q.shape[1])  # the sum over j is forgotten
     return dscores @ k, dscores.T @ q, probs.T @ dout
 
 
@@ -541,9 +543,10 @@ pyplot.show()
 # at the tokens $0$ to $t$ alone.
 #
 # **2. One token's loss.** Suppose that the loss depends on the output of a single token, number `place`, so that only
-# this row of $dO$ is not 0. Write `row_backward(dout, q, k, v, place)`, with `dout` of shape $(D)$ and `q`, `k`, `v` of
-# shape $(T, D)$, which gives the one row of $dQ$ that is not 0, of shape $(D)$, and $dK$ and $dV$ of shape $(T, D)$. Do
-# it without any array of shape $(T, T)$. What are the ranks of $dK$ and $dV$? (Step 6 makes use of the answer.)
+# this row of $dO$ is not 0. Write `row_backward(dout, q, k, v, place)`, with `dout` of shape $(D,)$ and `q`, `k`, `v` of
+# shape $(T, D)$, which gives the one row of $dQ$ that is not 0, of shape $(D,)$, and $dK$ and $dV$ of shape $(T, D)$. Do
+# it without any array of shape $(T, T)$. What are the ranks of $dK$ and $dV$? (At the end of step 6 you will see who makes
+# use of the answer.)
 #
 # **3. In pieces.** For long texts the $(T, T)$ weights do not fit into memory, and they need not. Write
 # `attention_in_pieces(q, k, v, size)`, which gives the ordinary output $(T, D)$ but takes at most `size` keys and values

@@ -33,13 +33,15 @@ print(f"{len(text.train):,} sentences to train on, {P:,} parameters")
 #
 # Let $x$ be a sentence and $M$ a mask: a set of $k$ of its $n$ words. Their loss is the mean of the masked words' losses,
 #
-# $$\ell(x, M) = \frac{1}{k} \sum_{i \in M} -\log P(x_{i} \mid x \text{ without } M),$$
+# $$\ell(x, M) = \frac{1}{k} \sum_{i \in M} -\log q_{\theta}(x_{i} \mid x_{\setminus M}),$$
 #
-# and $g(x, M)$ is its gradient. We put the gradients of all parameters one behind the other, so that $g$ is one vector of
-# shape $(P,)$. Sentences come from the language, masks from the uniform distribution: each of the $\binom{n}{k}$ sets is
-# equally likely. What training wants to lower is the mean of the loss over both,
+# as in step 1, and $g(x, M)$ is its gradient. We put the gradients of all parameters one behind the other, so that $g$
+# is one vector of shape $(P,)$. Sentences come from the language, masks from the uniform distribution: each of the
+# $\binom{n}{k}$ sets is equally likely. What training wants to lower is the mean of the loss over both,
 #
-# $$L = E_{x} E_{M} \ell(x, M).$$
+# $$L = E_{x} E_{M} \ell(x, M),$$
+#
+# with $E$ for the mean over what is drawn, as in step 1 (the table $E$ of step 4 does not occur here).
 #
 # The gradient of a mean is the mean of the gradients, so $E_{x} E_{M}\, g(x, M)$ is the gradient of $L$. We call it
 # $\bar g$. A training step cannot afford all sentences and all masks. It takes the mean of $g$ over a few, which is right
@@ -194,11 +196,11 @@ print(f"masks farther out than the mean: {100 * far.mean():.0f} %; their part of
 print(f"{100 * from_mean[far].sum() / from_mean.sum():.0f} %")
 
 # %% [markdown]
-# In this language most words follow from others, and the model has learned how: hide one of them, and it is guessed, with
-# a loss near zero and a gradient near zero. Such a mask lies as far from its sentence's mean as zero does, which is why
-# so many dots sit on their bar. A few words are free. Nobody can guess them, and their gradients are large. So the noise
-# comes from a few of the masks: `14 %` of them make `94 %` of the mask variance. Keep this in mind for
-# [step 7](07_importance_sampling.ipynb).
+# In this language most words follow from others, and the model has learned how: hide one of them, and it is guessed,
+# with a loss near zero and a gradient near zero. Such a mask lies as far from its sentence's mean as zero does, and so
+# nearly does $\bar g$, which is short beside the noise. That is why so many dots sit on their bar. A few words are
+# free. Nobody can guess them, and their gradients are large. So the noise comes from a few of the masks: `14 %` of them
+# make `94 %` of the mask variance. Keep this in mind for [step 7](07_importance_sampling.ipynb).
 #
 # The package lists all masks by `exact_variance`. It forms no table of gradients: it goes from sentence to sentence and
 # keeps a running sum. It gives what we have found.
@@ -272,7 +274,8 @@ pyplot.show()
 # For a given number of rows, new sentences with one mask each are always best: both parts shrink. So there is no reason
 # to mask the same sentence several times as long as there are others. The formula is useful the other way round. Suppose
 # we could choose masks so well that the mask variance vanished: the data variance would be left, here `6 %` of the whole.
-# All the rest is within reach of a method that chooses masks. Had it come out the other way round, we could stop here.
+# A method that chooses masks can win some of the rest; step 7 will say how much of it. Had it come out the other way
+# round, we could stop here.
 
 # %%
 print(f"left without the mask variance: {100 * data / whole:.0f} %")

@@ -129,7 +129,8 @@ for name, width, wide in (("our model", 64, 256), ("BERT base", 768, 3072)):
 # We need the $X$ and $D$ of every layer for a given word. The backward pass has them: where it meets a parameter, it
 # hands both to its reader (step 2) and leaves it to the reader what to do with them. `GradientReader` multiplies them.
 # Ours only listens. It has the four methods that a reader needs, one for each way in which a parameter meets the data.
-# For the rest, `masked_batch` puts [MASK] in and lists the masked places; `forward` and `backward` are those of step 4.
+# For the rest, `masked_batch` puts [MASK] in and lists the masked places; the model's `forward` and `backward` are the
+# two passes of step 4.
 
 
 # %%
@@ -206,8 +207,8 @@ assert numpy.isclose(product.sum(), built, rtol=1e-4)
 #
 # ## LayerNorm
 #
-# LayerNorm gives $y_{t} = \hat x_{t} \odot w + b$, with $\hat x_{t}$ the normalised row, $\odot$ for the product number
-# by number, and $w$ and $b$ of shape $(C,)$. Its gradients are $\sum_{t} d_{t} \odot \hat x_{t}$ and $\sum_{t} d_{t}$
+# LayerNorm gives $y_{t} = \hat x_{t} * w + b$, with $\hat x_{t}$ the normalised row, $*$ for the product number by
+# number, and $w$ and $b$ of shape $(C,)$. Its gradients are $\sum_{t} d_{t} * \hat x_{t}$ and $\sum_{t} d_{t}$
 # (step 2). They have only $C$ numbers each, so there is nothing to save: build them, square them.
 
 
@@ -253,9 +254,9 @@ assert abs((d**2).sum() / (table**2).sum() - 1) > 0.01
 # %% [markdown]
 # ## Tied weights
 #
-# The decoder of BERT has no weight of its own. It is *tied*: the scores of all words at a masked place are $E h + b$,
+# The decoder of BERT has no weight of its own. It is *tied*: the logits of all tokens at a masked place are $E h + b$,
 # with the same $E$ as the word embedding, $h$ of shape $(C,)$ for what the head makes of the place, and $b$ of shape
-# $(V,)$. Let $e$ of shape $(V,)$ be the gradient of the scores: the softmax, less 1 at the true word (step 2). Then the
+# $(V,)$. Let $e$ of shape $(V,)$ be the gradient of the logits: the softmax, less 1 at the true word (step 2). Then the
 # decoder's share of the gradient is one outer product,
 #
 # $$G_{\mathrm{head}} = e\, h^{T} \quad (V, C), \qquad |G_{\mathrm{head}}|^{2} = |e|^{2} |h|^{2}.$$
@@ -486,8 +487,8 @@ print(f"the {len(singles)} single masks by the package: from {singles.min():.3f}
 # - [norm_reader.py](../minimapnet/model/norm_reader.py) is our listener grown up: it adds up squares while the backward
 #   pass runs, for many sentences or replicas at once, each layer in the cheapest way.
 # - [norms.py](../minimapnet/model/norms.py) has `token_gradient_norms`; [replicas.py](../minimapnet/model/replicas.py)
-#   saves once more below the last attention, where a replica's gradients are sums of few outer products;
-#   [readers.py](../minimapnet/model/readers.py) says what a reader is.
+#   saves once more below the last attention, where a replica's gradients are sums of few outer products (the second
+#   exercise of step 3); [readers.py](../minimapnet/model/readers.py) says what a reader is.
 # - [test_norms.py](../tests/test_norms.py) holds the norms against the loop, and
 #   [test_oracle_norms.py](../tests/test_oracle_norms.py) against the automatic differentiation of PyTorch.
 # - Papers: Goodfellow 2015, arXiv 1510.01799 (one row); Li and others 2022, arXiv 2110.05679 (Gram matrices).
