@@ -19,6 +19,7 @@ from minimapnet.masking.scores import each_alone, exact_norm
 DISJOINT = 5  # masks of a sentence that fully explored draws together
 POOL = 16  # candidates of MAPNet's pool, which cost it no pass through the model
 EXACT_POOL = 4  # candidates of the optimal pool, each of which costs a pass
+LEARN_EVERY = 4  # steps between two times that MAPNet learns: the norms and its backward are most of what it costs
 UNIFORM_SHARE = 0.2  # of the masks of the branches' scored proposals: no weight is above 5
 
 
@@ -44,14 +45,18 @@ def mapnet(model, seed: int) -> MapNet:
 
 def scratch(settings: ScratchSettings) -> list[Candidate]:
     """Give the proposals of the experiment from scratch, the baseline first."""
-    k = settings.masked
+    k, learning = settings.masked, {"learn_every": LEARN_EVERY}
     return [
         Candidate("uniform", "uniform", k, lambda model, seed: UniformProposal(k)),
         Candidate("fully explored", "structured", k, lambda model, seed: FullyExploredProposal(k, DISJOINT), DISJOINT),
-        Candidate("MAPNet pool", "MAPNet", k, lambda model, seed: MapNetPool(k, mapnet(model, seed), POOL)),
+        Candidate("MAPNet pool", "MAPNet", k, lambda model, seed: MapNetPool(k, mapnet(model, seed), POOL, **learning)),
         Candidate("optimal pool", "optimal", k, lambda model, seed: PoolProposal(k, exact_norm, EXACT_POOL)),
         Candidate(
-            "MAPNet positions", "MAPNet", k, lambda model, seed: MapNetPosition(k, mapnet(model, seed)), unbiased=False
+            "MAPNet positions",
+            "MAPNet",
+            k,
+            lambda model, seed: MapNetPosition(k, mapnet(model, seed), **learning),
+            unbiased=False,
         ),
     ]
 
@@ -63,7 +68,8 @@ def branches(settings: BranchSettings) -> list[Candidate]:
         Candidate(f"uniform, {amount(k)} masked", "uniform", k, lambda model, seed, k=k: UniformProposal(k))
         for k in settings.masked
     ]
-    k, learning = settings.pool_masked, {"uniform": UNIFORM_SHARE, "learning_rate": settings.mapnet_learning_rate}
+    k, rate = settings.pool_masked, settings.mapnet_learning_rate
+    learning = {"uniform": UNIFORM_SHARE, "learning_rate": rate, "learn_every": LEARN_EVERY}
     return [
         *uniform,
         Candidate("MAPNet single", "MAPNet", 1, lambda model, seed: MapNetSingle(mapnet(model, seed), **learning)),

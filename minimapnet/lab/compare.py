@@ -63,7 +63,7 @@ def _all_runs(settings: CompareSettings, seed: int, job: dict) -> tuple[dict[Run
     chosen = planned(settings, seed)
     first, clock = next(iter(chosen)), Run("times", "all", seed)
     tried = {(run.experiment, run.proposal) for run in chosen if run.experiment != "warm"}
-    timed = (settings.timed_steps + step_times.WARM_UP) * len(tried)
+    timed = step_times.steps_of(settings.timed_steps) * len(tried)
     with tqdm(total=sum(chosen.values()) + timed, bar_format=BAR, disable=None) as bar:
 
         def on_steps(run, count):

@@ -1,5 +1,6 @@
 """What a training step costs with each proposal: in one process, in turns, so that a busy machine slows all alike."""
 
+import math
 import platform
 import time
 from pathlib import Path
@@ -8,11 +9,10 @@ import numpy
 
 from minimapnet.kernels import pool
 from minimapnet.lab import candidates, experiments
+from minimapnet.lab.candidates import LEARN_EVERY
 from minimapnet.lab.presets import CompareSettings
 from minimapnet.lab.runs import Run
 from minimapnet.text.load import Text
-
-WARM_UP = 2  # steps that are not counted
 
 
 def measure(run: Run, settings: CompareSettings, text: Text, folder: Path, on_step) -> dict:
@@ -34,16 +34,25 @@ def measure(run: Run, settings: CompareSettings, text: Text, folder: Path, on_st
     return {"machine": f"{platform.machine()}, {platform.system()}", "threads": pool.threads(), "steps": steps}
 
 
+def steps_of(count: int) -> int:
+    """Give how many steps of each trainer `in_turns` makes: whole turns, and one more to warm up."""
+    return (1 + math.ceil(count / LEARN_EVERY)) * LEARN_EVERY
+
+
 def in_turns(trainers: dict, count: int, on_step) -> dict:
-    """Time `count` steps of each trainer, by name; the ratios are to the first one. Gives what `measure` says."""
+    """Time about `count` steps of each trainer, by name; the ratios are to the first one. Gives what `measure` says.
+
+    A turn is as many steps as a MAPNet takes from one time that it learns to the next, and counts by its mean step.
+    """
     taken = {name: [] for name in trainers}
-    for turn in range(WARM_UP + count):
+    for turn in range(steps_of(count) // LEARN_EVERY):
         for name, trainer in trainers.items():
             started = time.perf_counter()
-            trainer.make_step()
-            if turn >= WARM_UP:
-                taken[name].append(1000 * (time.perf_counter() - started))
-            on_step()
+            for _ in range(LEARN_EVERY):
+                trainer.make_step()
+                on_step()
+            if turn:
+                taken[name].append(1000 * (time.perf_counter() - started) / LEARN_EVERY)
     first = numpy.array(next(iter(taken.values())))
     return {name: _summary(numpy.array(times), first) for name, times in taken.items()}
 

@@ -60,13 +60,18 @@ class LearnedProposal(Proposal):
 
     wants_norms = True
 
-    def __init__(self, mapnet: MapNet, objective: str, learning_rate: float):
-        """`learning_rate` is MAPNet's at the peak of the model's. Raises InputError for an objective that there is not."""
+    def __init__(self, mapnet: MapNet, objective: str, learning_rate: float, learn_every: int):
+        """`learning_rate` is MAPNet's at the peak of the model's; it learns from each `learn_every`-th step.
+
+        Raises InputError for an objective that there is not, and numbers that are not positive.
+        """
         if objective not in OBJECTIVES:
             raise InputError(f"unknown objective {objective!r}: choose one of {', '.join(OBJECTIVES)}")
         if not learning_rate > 0:
             raise InputError(f"MAPNet's learning rate must be positive, not {learning_rate}")
-        self.mapnet, self.objective, self.learning_rate = mapnet, objective, learning_rate
+        if learn_every < 1:
+            raise InputError(f"MAPNet learns every so many steps, at least 1, not {learn_every}")
+        self.mapnet, self.objective, self.learning_rate, self.learn_every = mapnet, objective, learning_rate, learn_every
         self._optimizer = AdamW(mapnet)
         self._means = numpy.zeros(3)  # running means of h, h^2 and log(h / |a|): a row's norm and its weights
         self._last = None
@@ -147,10 +152,11 @@ class MapNetSingle(LearnedProposal, SingleProposal):
         uniform: float = UNIFORM,
         objective: str = "regression",
         learning_rate: float = LEARNING_RATE,
+        learn_every: int = 1,
     ):
         """`uniform` is u, the share of uniform masks."""
         SingleProposal.__init__(self, self._score, uniform)
-        LearnedProposal.__init__(self, mapnet, objective, learning_rate)
+        LearnedProposal.__init__(self, mapnet, objective, learning_rate, learn_every)
 
     def _score(self, model, ids, attention_mask, maskable):
         self._last.log_scores = numpy.where(maskable, self._last.f, -numpy.inf)
@@ -173,11 +179,12 @@ class MapNetPool(LearnedProposal, PoolProposal):
         uniform: float = UNIFORM,
         objective: str = "regression",
         learning_rate: float = LEARNING_RATE,
+        learn_every: int = 1,
     ):
         """k is a whole number of positions, or a share of the maskable ones; candidates is m, uniform u."""
         PoolProposal.__init__(self, k, self._score, candidates)
         self.uniform = checked_share(uniform, "the share of uniform masks")
-        LearnedProposal.__init__(self, mapnet, objective, learning_rate)
+        LearnedProposal.__init__(self, mapnet, objective, learning_rate, learn_every)
 
     def _score(self, model, ids, positions, attention_mask):
         return _pool_scores(self, positions, len(positions) // self.candidates)
@@ -201,11 +208,12 @@ class MapNetBatchPool(LearnedProposal, BatchPoolProposal):
         uniform: float = UNIFORM,
         objective: str = "regression",
         learning_rate: float = LEARNING_RATE,
+        learn_every: int = 1,
     ):
         """k is a whole number of positions, or a share of the maskable ones; kept is N, candidates m, uniform u."""
         BatchPoolProposal.__init__(self, k, self._score, kept, candidates)
         self.uniform = checked_share(uniform, "the share of uniform masks")
-        LearnedProposal.__init__(self, mapnet, objective, learning_rate)
+        LearnedProposal.__init__(self, mapnet, objective, learning_rate, learn_every)
 
     def _score(self, model, ids, positions, attention_mask):
         return _pool_scores(self, positions, 1)
@@ -220,10 +228,17 @@ class MapNetPosition(LearnedProposal, PositionProposal):
     It learns by regression, of the norm of the row as it was weighted: a_i = 1/(n pi_i).
     """
 
-    def __init__(self, k, mapnet: MapNet, uniform: float = UNIFORM, learning_rate: float = LEARNING_RATE):
+    def __init__(
+        self,
+        k,
+        mapnet: MapNet,
+        uniform: float = UNIFORM,
+        learning_rate: float = LEARNING_RATE,
+        learn_every: int = 1,
+    ):
         """k is a whole number of positions, or a share of the maskable ones; `uniform` as of PositionProposal."""
         PositionProposal.__init__(self, k, self._score, uniform)
-        LearnedProposal.__init__(self, mapnet, "regression", learning_rate)
+        LearnedProposal.__init__(self, mapnet, "regression", learning_rate, learn_every)
 
     def _score(self, model, ids, attention_mask, maskable):
         return relative(numpy.where(maskable, self._last.f, -numpy.inf))

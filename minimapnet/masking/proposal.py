@@ -37,11 +37,12 @@ class Proposal(abc.ABC):
 
     `unbiased` says whether `gradients(model, ids, positions, weights, attention_mask)` of what is drawn has exactly the
     gradient of the uniform objective as its expectation: the mean over the batch's sentences of E_{M ~ uniform k-sets} l(M).
-    `wants_norms` says whether it learns: then `learn` is called after every step of training.
+    `wants_norms` says whether it learns: then `learn` is called after every `learn_every`-th step of training.
     """
 
     unbiased: bool
     wants_norms: bool = False
+    learn_every: int = 1
 
     @abc.abstractmethod
     def draw(self, model, ids, rng: numpy.random.Generator, maskable=None, attention_mask=None) -> Proposed:
