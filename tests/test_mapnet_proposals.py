@@ -190,6 +190,7 @@ def test_what_cannot_be_learned_from():
 def test_bad_settings():
     for options, match in (
         ({"objective": "guess"}, "unknown objective 'guess'"),
+        ({"learn_every": 0}, "at least 1, not 0"),
         ({"learning_rate": 0.0}, "must be positive"),
         ({"uniform": 1.5}, "share of uniform masks"),
     ):

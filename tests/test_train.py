@@ -133,6 +133,13 @@ def test_norms_are_computed_where_they_are_wanted_and_nowhere_else(monkeypatch):
     asked.clear()
     cases.trainer(steps=3, proposal=cases.Learner(), options={"evaluation": None}).run()
     assert asked == ["gradients_and_norms"] * 3
+    asked.clear()
+    seldom = cases.Learner()
+    seldom.learn_every = 3
+    cases.trainer(steps=7, log_every=100, proposal=seldom, options={"evaluation": None}).run()
+    learns, last = {2, 5}, 6  # the last step is recorded
+    assert asked == ["gradients_and_norms" if step in {*learns, last} else "gradients" for step in range(7)]
+    assert len(seldom.told) == len(learns)
 
 
 @pytest.mark.parametrize("parts", [1, 4])
