@@ -349,7 +349,7 @@ pyplot.show()
 # once and makes several guesses, so in practice more than one is hidden; BERT hides 15 %. The loss of a mask is the mean
 # over its words, each guessed from what is seen:
 #
-# $$ l(x, M) = \frac{1}{k} \sum_{i \in M} -\log q(x_{i} \mid x_{\setminus M}) . $$
+# $$ \ell(x, M) = \frac{1}{k} \sum_{i \in M} -\log q(x_{i} \mid x_{\setminus M}) . $$
 #
 # Every hidden word is guessed by itself, and no guess sees another. The loss depends on the mask. To see how much, we
 # take another sentence, hide every pair of its words in turn, and ask what the truth costs, that is $q = P$.
@@ -371,9 +371,9 @@ print(f"{100 * (pair_losses < 1e-9).mean():.0f} % cost nothing; the most costly 
 # No single mask is the right one to train with; we want a model that can guess any word. So the objective is a mean over
 # masks as well as over sentences,
 #
-# $$ L = \mathbb{E}_{x} \; \mathbb{E}_{M} \; l(x, M), $$
+# $$ L = E_{x} E_{M} \, \ell(x, M), $$
 #
-# where $\mathbb{E}$ is the mean over what may be drawn: $x$ is a sentence of the language, and $M$ is one of the
+# where $E$ is the mean over what may be drawn: $x$ is a sentence of the language, and $M$ is one of the
 # $\binom{n}{k}$ sets of $k$ of its $n$ words, all of them equally likely (*uniform* masks). For $k = 1$ this is the mean
 # over all words that we have taken so far. In training nobody computes it. One draws some sentences and a mask for each,
 # and takes the mean over this *batch* as an estimate of $L$.
@@ -431,7 +431,7 @@ pyplot.show()
 # position, and it has adjustable numbers in it, its *parameters* $\theta$. What it learns about Emma and "her" then holds
 # for every sentence with Emma in it. With the function, the objective becomes a function of $\theta$,
 #
-# $$ L(\theta) = \mathbb{E}_{x} \; \mathbb{E}_{M} \;
+# $$ L(\theta) = E_{x} E_{M} \,
 #    \frac{1}{k} \sum_{i \in M} -\log q_{\theta}(x_{i} \mid x_{\setminus M}), $$
 #
 # and to learn is to change $\theta$ such that $L$ falls. For that we must know how $L$ changes with each of many thousand
@@ -446,7 +446,7 @@ pyplot.show()
 #
 # **1. The loss of masks.** Write `mask_losses(log_q, ids, positions)`, where `log_q` of shape $(B, T, V)$ holds the
 # announced $\log q$ for every position of $B$ sentences, `ids` is $(B, T)$, and `positions` is $(B, K)$, filled up with
-# -1. It returns $l(x, M)$ of every sentence, $(B,)$: the mean over its own hidden words, which may be fewer than $K$.
+# -1. It returns $\ell(x, M)$ of every sentence, $(B,)$: the mean over its own hidden words, which may be fewer than $K$.
 #
 # **2. Perplexity.** A loss of $\log m$ is that of an even guess among $m$ words. So $e^{\mathrm{loss}}$ is the number of
 # words among which a guesser seems to waver, its *perplexity*. Write `perplexity(P, q)` for arrays of shape $(V,)$: the
