@@ -314,15 +314,15 @@ assert numpy.allclose(short, dz)
 # %% [markdown]
 # ## Softmax with cross-entropy
 #
-# The loss of step 1 is $l = -\log p_{t}$ for the true word $t$ of a row. Its gradient is $dp_{t} = -dl / p_{t}$, and 0 at
-# all other words. So $\sum_{v} dp_{v} \, p_{v} = -dl$, and the line above gives $dz_{v} = p_{v} (dp_{v} + dl)$, that is
-# $dl \, p_{v}$ for a wrong word and $dl \, (p_{t} - 1)$ for the right one:
+# The loss of step 1 is $\ell = -\log p_{t}$ for the true word $t$ of a row. Its gradient is $dp_{t} = -d\ell / p_{t}$, and
+# 0 at all other words. So $\sum_{v} dp_{v} \, p_{v} = -d\ell$, and the line above gives
+# $dz_{v} = p_{v} (dp_{v} + d\ell)$, that is $d\ell \, p_{v}$ for a wrong word and $d\ell \, (p_{t} - 1)$ for the right one:
 #
-# $$ dz = dl \, (p - \mathrm{onehot}_{t}), $$
+# $$ dz = d\ell \, (p - \mathrm{onehot}_{t}), $$
 #
 # where $\mathrm{onehot}_{t}$ is 1 at $t$ and 0 elsewhere. It is as simple as it could be: announced minus true. A perfect
 # guess has gradient zero. Otherwise a step against the gradient raises the logit of the right word and lowers the others,
-# each in proportion to what was announced for it. With one loss for each of $N$ words, $dl$ has shape $(N,)$ and
+# each in proportion to what was announced for it. With one loss for each of $N$ words, $d\ell$ has shape $(N,)$ and
 # multiplies the rows.
 #
 # It also pays to compute the loss in one piece. The probability of a word may be so small that it becomes 0 in the
@@ -419,7 +419,8 @@ assert numpy.allclose(reader.sums["norm.weight"], dweight) and numpy.allclose(re
 print("LayerNorm: finite differences and the package agree with what we derived")
 
 # %% [markdown]
-# Put into each other, with $c = \hat{x} / r$, stages 3 to 1 become the line that the package computes:
+# Put into each other, with $c = \hat{x} / r$ and because $\hat{x}$ has mean 0, stages 3 to 1 become the line that the
+# package computes:
 #
 # $$ dx = r * \left(d\hat{x} - \mathrm{mean}(d\hat{x}) - \hat{x} * \mathrm{mean}(d\hat{x} * \hat{x})\right) . $$
 #
@@ -571,7 +572,7 @@ for name, value in small.items():
     assert deviation(gradients[name], expected) < TOLERANCE
 
 # %% [markdown]
-# Now with the sentences of step 1. The loss is the mean over $N$ words, so the backward begins with $dl = 1/N$ for each.
+# Now with the sentences of step 1. The loss is the mean over $N$ words, so the backward begins with $d\ell = 1/N$ for each.
 #
 # What is the gradient good for? By the formula at the beginning, changing all parameters $\theta$ by
 # $\delta \theta = -\eta \, d\theta$ changes the loss by $-\eta \, |d\theta|^{2}$ to first order: it falls as long as

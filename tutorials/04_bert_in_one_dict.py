@@ -219,11 +219,12 @@ _, gradients = minimapnet.gradients(model, test.ids[:32], positions)
 sizes = abs(numpy.concatenate([gradients[name].ravel() for name in model.params]))
 low, middle, high = numpy.quantile(sizes, (0.01, 0.5, 0.99))
 print(f"sizes of the gradient's numbers: 1 % below {low:.0e}, half below {middle:.0e}, 1 % above {high:.0e}")
-assert high > 300 * low
+assert 300 * low < high < 3000 * low
 
 # %% [markdown]
-# They differ by a factor of several hundred. An $\eta$ that is right for the large ones hardly moves the small ones. The
-# usual optimizer for such models, *AdamW*, gives each parameter a step of its own, by four ideas:
+# From the smallest hundredth of them to the largest lies a factor of about a thousand. An $\eta$ that is right for the
+# large ones hardly moves the small ones. The usual optimizer for such models, *AdamW*, gives each parameter a step of
+# its own, by four ideas:
 #
 # 1. The gradient of a batch is noisy. So take a running mean of the gradients,
 #    $m \leftarrow \beta_{1} m + (1 - \beta_{1}) \, g$. With $\beta_{1} = 0.9$ it reaches back about ten batches.
@@ -401,8 +402,11 @@ for sentence in (
 ):
     assert "anna" in look(sentence)
 _ = look("clara , who found her [MASK] lamps yesterday , blamed herself and hid her lamps .")
-seen = look("what does anna eat in paris at dawn ? anna eats [MASK] at dawn in paris")
+question = "what does anna eat in paris at dawn ? anna eats [MASK] at dawn in paris"
+seen = look(question)
 assert "dawn" in seen and "paris" not in seen
+fact = language.distribution(question.replace("[MASK]", "eggs").split(), 11, [11])
+print(f"   in truth:  {language.vocabulary[fact.argmax()]} {fact.max():.2f}")
 
 # %% [markdown]
 # The first two are the game of step 3: the hidden name stands once more, and there is a head that gives nearly all of its
@@ -532,9 +536,9 @@ pyplot.show()
 # weights can grow. How long that takes depends on the text, the rows and the learning rate; we chose a case in which the
 # difference is plain. `BertConfig` takes $1/\sqrt{C}$ unless `initializer_range` says otherwise.
 #
-# The plateau will return in this series. A model on it guesses by frequency, whatever the sentence. Only when it has
-# learned to look do some words become easy in their sentence and others stay hard, and only then can it matter which of
-# them are hidden.
+# Why does this series care? A model on the plateau guesses by frequency, whatever the sentence. Only when it has learned
+# to look do some words become easy in their sentence while others stay hard; and only then, as step 7 will show, does it
+# matter much which of them are hidden.
 #
 # ## Exercises
 #
@@ -545,7 +549,7 @@ pyplot.show()
 # **1. The plateau by hand.** The unigram guess is one of the functions that a BERT can be. Write
 # `set_to_unigram(model, counts)`, which changes as few of `model.params` as you can (in place) such that the loss of
 # every hidden token $v$ is $-\log(n_{v} / \sum_{u} n_{u})$, whatever the sentence. `counts` are the $n_{v}$, positive, of
-# shape $(V)$. The word embedding must stay as it is.
+# shape $(V,)$. The word embedding must stay as it is.
 #
 # **2. The gradient of the tied table.** The word embedding meets the loss at two places, the lookups and the decoder.
 # Write `tied_gradient(ids, dx, h, dlogits)`, which gives its gradient of shape $(V, C)$, from `ids` $(B, T)$ as they were
@@ -554,8 +558,8 @@ pyplot.show()
 #
 # **3. The surest first.** Where several words are hidden, each guess is made without knowing the others, and two that are
 # good by themselves may not fit together. So fill them in one at a time: write `fill_in(model, ids)` for one sentence
-# `ids` $(T)$ with any number of `[MASK]` in it. It puts in the guess of highest probability, over all masked places and
-# all tokens but `[MASK]` itself, asks the model again, and so on until no `[MASK]` is left. It gives the filled ids $(T)$
+# `ids` $(T,)$ with any number of `[MASK]` in it. It puts in the guess of highest probability, over all masked places and
+# all tokens but `[MASK]` itself, asks the model again, and so on until no `[MASK]` is left. It gives the filled ids $(T,)$
 # and the list of places in the order in which they were filled, and leaves `ids` as they were.
 #
 # ## Where to go on
