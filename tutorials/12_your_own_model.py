@@ -13,7 +13,8 @@
 # ## Which model?
 #
 # If you have no folder at hand, go on as it is: the next cell writes one, from the model that step 4 trained, and
-# everything below reads this **stand-in** like any other. The numbers in the text are the stand-in's.
+# everything below reads this **stand-in** for yours like any other. (Step 11's stand-in for CuPy is something else.) The
+# numbers in the text are those of ours.
 #
 # If you have one, set the environment variable `MINIMAPNET_MODEL` to it, or change the line that begins with `FOLDER`.
 # (A notebook looks for a relative path from the folder `tutorials`.) The text in which tokens are masked is then
@@ -107,12 +108,12 @@ terminal("info", FOLDER)
 
 # %% [markdown]
 # The second table has *our* names. Those in the file are others, and the arrays do not lie in the same way. A linear
-# layer of PyTorch stores its weight as $(\mathrm{out}, \mathrm{in})$ and computes $y = x W^{\top} + b$; ours stores
+# layer of PyTorch stores its weight as $(\mathrm{out}, \mathrm{in})$ and computes $y = x W^{T} + b$; ours stores
 # $(\mathrm{in}, \mathrm{out})$ and computes $y = x W + b$, so the one is the other's transpose. And where the file has
 # three weights for queries, keys and values, $W_{q}$, $W_{k}$ and $W_{v}$, each $(C, C)$, we have them side by side, so
 # that one product gives all three:
 #
-# $$ W_{\mathrm{qkv}} = \left[ W_{q}^{\top} \;\; W_{k}^{\top} \;\; W_{v}^{\top} \right] \quad \text{of shape } (C, 3C). $$
+# $$ W_{\mathrm{qkv}} = \left[ W_{q}^{T} \;\; W_{k}^{T} \;\; W_{v}^{T} \right] \quad \text{of shape } (C, 3C). $$
 #
 # Nothing else changes on the way. `read_model` gives the model and its tokenizer, and raises an error where the two do
 # not fit each other.
@@ -162,7 +163,7 @@ if FOLDER == STAND_IN:
 # The stand-in is certain of the town: `99 %` for paris. The food is a fact of one town and one hour, which must be
 # learned by heart: in truth it is certain, to the model it is not yet. Of the sailor nothing in the sentence tells
 # whether he was big or old: in truth eight words have `12.50 %` each, and the model's guesses are near that. So this
-# word costs about $\ln 8$ nats on average, however good the model is.
+# word costs about $\log 8$ nats on average, however good the model is.
 #
 # ## The exact norms of your own sentences
 #
@@ -255,7 +256,7 @@ print(f"the four largest norms of a sentence have {share:.0f} % of the sum on av
 # $$ (1 - p)^{2} \; \leq \; |e|^{2} = (1 - p)^{2} + \sum_{v \neq \mathrm{true}} p_{v}^{2} \; \leq \; 2 (1 - p)^{2}, $$
 #
 # since numbers that add up to $1 - p$ have squares that add up to at most $(1 - p)^{2}$. So the norm goes with $1 - p$,
-# which stops at 1, while the loss $-\ln p \geq 1 - p$ goes on growing. A proposal in proportion to losses would
+# which stops at 1, while the loss $-\log p \geq 1 - p$ goes on growing. A proposal in proportion to losses would
 # therefore mask the hard words too often.
 #
 # ## How much noise, and how much of it can go
@@ -267,9 +268,9 @@ print(f"the four largest norms of a sentence have {share:.0f} % of the sum on av
 # $$ \mathrm{Var} = \frac{\mathrm{data}}{N} + \frac{\mathrm{mask}}{N R}, $$
 #
 # and from step 7 that the best choice of masks within a sentence removes the *headroom* from the mask variance,
-# $E_{x}\left[ \mathrm{Var}_{M}(|g|) \right]$, and nothing can remove more. `decompose_variance` estimates the three
-# from a sample of sentences, with a few masks of each, and their standard errors from the differences between
-# sentences. We ask for masks of one token, of 15 % and of 40 % of the tokens.
+# $E_{x}\left[ \mathrm{Var}_{M}(|g|) \right]$, and no other choice of independent masks removes more.
+# `decompose_variance` estimates the three from a sample of sentences, with a few masks of each, and their standard
+# errors from the differences between sentences. We ask for masks of one token, of 15 % and of 40 % of the tokens.
 
 # %%
 MASKED = {"1 token": 1, "15 %": 0.15, "40 %": 0.4}
@@ -334,7 +335,7 @@ pyplot.show()
 #
 # Do not expect such figures of a model that was trained on real text. On Python's documentation a small model of the
 # project had a headroom of about a tenth at one token, and a few hundredths at 15 %;
-# [RESULTS.md](../benchmarks/RESULTS.md) has the table with its command. A language in which three words of four follow
+# [RESULTS.md](../benchmarks/RESULTS.md) has the table with its command. A language in which nine words of ten follow
 # from others is the best case for importance sampling. Where a text and a model of yours stand can only be measured.
 #
 # ## Is it worth its price?
