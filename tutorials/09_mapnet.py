@@ -551,8 +551,8 @@ assert min(safe) > min(several[0].won for several in courses["constant"].values(
 #
 # Three cases in which MAPNet does not help, then:
 #
-# - *There is nothing to win.* Early in training all norms are alike (step 7), and for masks of many words their norms
-#   hardly differ (step 8).
+# - *There is nothing to win.* Early in training all norms are alike (step 7), and the more words a mask has, the smaller
+#   is the headroom (step 8).
 # - *The target moves too fast*, as above.
 # - *The norms do not follow from the sentence.* In this language a word's norm is decided by its role. On the
 #   documentation of Python, the project's long run had a MAPNet that won about a fifth of a headroom that was itself

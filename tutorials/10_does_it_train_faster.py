@@ -105,8 +105,9 @@ pyplot.show()
 #
 # - **One start, one evaluation.** All runs begin with the same model. They are judged by the same uniform masks of the
 #   same held-out sentences, whatever they were trained with.
-# - **The best baseline.** Uniform masks have a setting of their own, the number $k$ of masked words, and more words in a
-#   mask mean less noise at next to no cost (step 5). So the rival is the *best* of several $k$.
+# - **The best baseline.** Uniform masks have a setting of their own, the number $k$ of masked words. Each further word is
+#   one more guess to learn from, at next to no cost; but step 5 saw the noise fall with $k$ for one model and rise for
+#   another. Which $k$ trains best must be tried. So the rival is the *best* of several $k$.
 # - **Equal work, and equal time.** Every run gets the same number of sentences in a step. But proposals cost time, so we
 #   compare steps *and* seconds.
 # - **Several seeds.** A seed fixes the order of sentences and the masks. One run says nothing: two runs of the *same*
@@ -349,7 +350,7 @@ assert pool["difference"]["mean"] - 0.01 < best["difference"]["mean"]
 # MAPNet's learning beforehand was a gift.
 #
 # Why does the optimal single mask, the best there is for $k = 1$, not leave the pool of two words far behind? It is the
-# best for *one* word. A second word in the mask is nearly free and brings a lower variance, even if the pair is chosen
+# best for *one* word. A second word in the mask is nearly free and one more guess to learn from, even if the pair is chosen
 # less cleverly.
 #
 # ## The long runs
@@ -452,7 +453,7 @@ assert 0 < uniform_1 - documentation["optimal single"][0] < 0.2 * uniform_1
 # | late in training, few sentences a step, constant rate | where it can help |
 # | early in training | nothing to gain: all norms are alike, and noise is not what holds training back |
 # | a falling learning rate | noise fades by itself; on the grammar a gain was left, smaller than its cost in time |
-# | few masked words | the headroom is largest, but so is the noise that more words would remove |
+# | few masked words | the headroom is largest, but so, on natural text, is the noise that more words would remove |
 # | a larger model | MAPNet costs little beside it, exact norms of all words always cost much |
 #
 # A method that wins in one row and loses in the next is not a failure; it is a tool with a place. `minimapnet variance`
