@@ -132,7 +132,7 @@ w = p / at_random
 squares = (g * g).sum(axis=1)  # (n,): |g_i|^2
 variance = at_random @ (w**2 * squares) - m @ m
 print(f"distance of the weighted mean of {R} draws from m: {numpy.linalg.norm(mean - m):.2f}")
-print(f"expected: {numpy.sqrt(variance / R):.2f}; the length of m: {numpy.linalg.norm(m):.2f}")
+print(f"root of the expected square: {numpy.sqrt(variance / R):.2f}; the length of m: {numpy.linalg.norm(m):.2f}")
 unweighted = gradient(many, drawn.positions)
 print(f"without weights: {numpy.linalg.norm(unweighted - m):.2f}")
 
@@ -199,9 +199,13 @@ for axis, b in zip(axes, (0, 3), strict=True):
     axis.set_xticks(range(n), words(rows.ids[b]), rotation=35, ha="right", rotation_mode="anchor")
     axis.set(ylabel="probability q*", xlim=(-0.6, n - 0.4), ylim=(0, 1))
     print(f"{100 * q[q > 1 / n].sum():.0f} % of the draws go to:", *numpy.array(words(rows.ids[b]))[q > 1 / n])
-    print("free:", *numpy.array(words(rows.ids[b]))[free])
+    print("free:", *numpy.array(words(rows.ids[b]))[free] if free.any() else ["none"])
+    one = places[q.argmax()]
+    loss = token_losses(model, rows.ids[b : b + 1], numpy.array([[one]]))[0, 0]
+    print(f"loss of {text.tokenizer.id_to_token(int(rows.ids[b, one]))}: {loss:.1f} nats")
+    assert loss > 0.5
 axes[0].legend(loc="upper right", ncols=2)
-figure.suptitle("The optimal proposal masks the words that the model cannot guess", fontsize=14)
+figure.suptitle("The optimal proposal nearly always masks words that the model cannot guess", fontsize=14)
 pyplot.show()
 
 # %% [markdown]
@@ -211,8 +215,8 @@ pyplot.show()
 # so it is surprised here, too. The proposal knows nothing of grammars and facts. It looks at the model's gradients, and
 # changes as these change.
 #
-# Is it sensible to spend the draws on words that nobody can guess? They do not teach more than others, and they are not
-# meant to: drawn often, they come with a small weight, and the words that are rarely drawn with a large one. On average
+# Is it sensible to spend the draws on words that nobody can guess? They are not meant to teach more than under uniform
+# masks: drawn often, they come with a small weight, and the words that are rarely drawn with a large one. On average
 # nothing is changed. What changes is the noise. A word with a tiny gradient adds nearly nothing to the sum $m$, and need
 # hardly be looked at. A word with a large gradient adds much, and if it is drawn one time in $n$, it arrives as a blow of
 # $n$ times its share.
@@ -317,7 +321,8 @@ assert 0.8 < exact.headroom_share.value < 0.95
 # ## No headroom at the start
 #
 # Nor is it a property of the language alone. Our model is trained. What about one that is not? We train a fresh one for
-# 600 steps, as in step 4, and stop at some of them to list all masks.
+# 600 steps, as in step 4 but with a learning rate that is back near zero at the 600th, and stop at some of them to list all
+# masks.
 
 # %%
 stages = {}
