@@ -1,6 +1,6 @@
 """What could turn a lower variance into faster training: each lever by itself, in branches from one warm start.
 
-    python benchmarks/levers.py                              the grammar, about 10 minutes on 2 cores
+    python benchmarks/levers.py                              the grammar, about 20 minutes
     python benchmarks/levers.py --text kjv --warm-steps 4000
 
 Every branch goes on from the same model at a constant learning rate with 4 rows a step (`minimapnet compare` explains them).
@@ -182,7 +182,9 @@ def main():
     parser.add_argument("--seeds", type=int, default=4, help="(default: 4)")
     given = parser.parse_args()
     settings = presets.PRESETS["full"]
-    chosen = replace(settings.branches, warm_steps=given.warm_steps, steps=given.steps, seeds=given.seeds, rows=ROWS)
+    chosen = replace(
+        settings.branches, warm_steps=given.warm_steps, steps=given.steps, seeds=given.seeds, rows=ROWS, evaluations=40
+    )
     settings = replace(settings, branches=chosen, stages=replace(settings.stages, count=2))
     text = experiments.read_text(given.text, CACHE, settings)
     with tempfile.TemporaryDirectory() as kept:

@@ -20,6 +20,10 @@ DISJOINT = 5  # masks of a sentence that fully explored draws together
 POOL = 16  # candidates of MAPNet's pool, which cost it no pass through the model
 EXACT_POOL = 4  # candidates of the optimal pool, each of which costs a pass
 LEARN_EVERY = 4  # steps between two times that MAPNet learns: the norms and its backward are most of what it costs
+LEARNING = (
+    f"MAPNet learns from the norms of every step of the warm start, and of each {LEARN_EVERY}th step of its own runs: "
+    "the norms and its backward are most of what it costs. A step's cost is the mean over that many steps."
+)
 UNIFORM_SHARE = 0.2  # of the masks of the branches' scored proposals: no weight is above 5
 
 

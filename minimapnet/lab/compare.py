@@ -93,7 +93,7 @@ def _results(settings: CompareSettings, preset: str, seed: int, text: Text, foun
         "text": _about(text, settings),
         **{name: warm[name] for name in ("decomposition", "stages", "calibration", "sentences")},
         "experiments": {name: _experiment(name, *part, found) for name, part in parts.items()},
-        "rules": convergence.RULES,
+        "rules": convergence.RULES | {"learning": candidates.LEARNING},
     }
 
 
