@@ -69,6 +69,14 @@ def test_factor_has_the_gram_matrix_of_its_rows(xp, T, C):
     for one, found in zip(x, backend.to_host(factor(backend.to_device(x))), strict=True):
         assert found.shape == (min(T, C + 1), T)
         numpy.testing.assert_allclose(found.T @ found, one @ one.T + 1, rtol=1e-12)
+        if len(found) == T:
+            numpy.testing.assert_array_equal(found, numpy.triu(found))
+
+
+@pytest.mark.parametrize("T", [1, 2, 3, 5, 9, 10, 11, 21])
+def test_every_band_of_a_factor_counts(xp, T):
+    x, d = rows(3, T, 9, 4, "float64")
+    numpy.testing.assert_allclose(read(x[:1], d, factors={}), reference(x[:1], d), rtol=1e-12)
 
 
 def test_equal_rows_can_be_factored(xp):

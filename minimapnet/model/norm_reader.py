@@ -23,6 +23,8 @@ Axis letters: U units, T rows of a unit, C channels in, F channels out, V vocabu
 
 from minimapnet import backend
 
+BANDS = 4  # of a triangle's rows: five eighths of the square are left to multiply, and the products are not too thin
+
 
 class NormReader:
     """Adds up `squares`: parameter (or layer, weight and bias together) -> squared gradient norms (U,).
@@ -85,7 +87,7 @@ class NormReader:
             return _gram_squares(x, d, 1.0)
         if name not in self.factors:
             (self.factors[name],) = factor(x)
-        return squares(backend.xp.matmul(self.factors[name], d))  # (U, T, F) before it is squared
+        return _factored_squares(self.factors[name], d)
 
     def _should_multiply_out(self, x, d):
         (T, C), F = x.shape[1:], d.shape[2]
@@ -132,8 +134,23 @@ def _gram_squares(x, d, one):
     return (gram_x * gram_d).sum(axis=(1, 2))
 
 
+def _factored_squares(R, d):
+    """Give |R D|^2 of each unit: R (min(T, C + 1), T) as `factor` gives it, d (U, T, F) -> (U,).
+
+    Where R is a triangle, it is taken by bands of its rows, so that most of what lies left of the diagonal is spared. The
+    products are made as D^T R^T: narrow, they are still in the cache when they are squared.
+    """
+    xp = backend.xp
+    rows, T = R.shape
+    band = -(-T // BANDS) if rows == T else rows
+    return sum(
+        squares(xp.matmul(d[:, start:].swapaxes(1, 2), R[start : start + band, start:].T))  # (U, F, band) before that
+        for start in range(0, rows, band)
+    )
+
+
 def factor(x):
-    """Give R with R^T R = (X, 1)(X, 1)^T of each sentence: x (B, T, C) -> (B, min(T, C + 1), T).
+    """Give R with R^T R = (X, 1)(X, 1)^T of each sentence: x (B, T, C) -> (B, min(T, C + 1), T), a triangle if T <= C + 1.
 
     For float32 R is the Cholesky factor of the Gram matrix, made in float64 and so as exact as float32 can hold, several
     times faster than the triangle of a QR decomposition. The ridge, which is far below float32's rounding, keeps it positive
@@ -143,7 +160,7 @@ def factor(x):
     B, T, C = x.shape
     if T > C or x.dtype == "float64":
         with_one = xp.concatenate([x, xp.ones((B, T, 1), x.dtype)], axis=2).swapaxes(1, 2)  # (B, C + 1, T)
-        return with_one if T > C else xp.linalg.qr(with_one, mode="r")
+        return with_one if T > C + 1 else xp.linalg.qr(with_one, mode="r")
     wide = x.astype("float64")
     gram = xp.matmul(wide, wide.swapaxes(1, 2)) + 1.0  # (B, T, T)
     diagonal = gram.reshape(B, T * T)[:, :: T + 1]  # (B, T), a view
