@@ -15,7 +15,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,8 +57,7 @@ def measured(source: str, tokenizer: str, steps: int) -> dict:
     )
     packed = tokenizer == "characters"
     text = load_text(source, CACHE, tokenizer, row_tokens=settings.text.row_tokens, packed=packed)
-    with tempfile.TemporaryDirectory() as folder:
-        found = experiments.warm_start(Run("warm", "uniform", 0), settings, text, Path(folder), lambda: None)
+    _, _, found = experiments.staged_training(Run("warm", "uniform", 0), settings, text, lambda: None)
     return {"unigram": unigram_entropy(text.train, text.validation, text.vocab_size), "stages": found["stages"]}
 
 

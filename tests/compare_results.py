@@ -157,7 +157,8 @@ def experiment(name: str, seeds: int, gains: dict, rng) -> dict:
         convergence.comparison(one, curves[one], baseline, curves[baseline]) for one in NAMES[name] if one != baseline
     ]
     if name == "branches":
-        warm = {"steps": 2500, "curve": [[0, 7.6], [1000, 4.5], [2500, last + 0.35]]}
+        curve = [[0, 7.6], [1000, 4.5], [2500, last - 0.05], [2800, last + 0.35]]
+        warm = {"steps": 2500, "restart_steps": 300, "curve": curve, "start": stage(2800, 2)}
         found |= {"masked": None, "rows": 4, "learning_rate": 5e-4, "warm": warm}
     return found
 

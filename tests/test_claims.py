@@ -3,7 +3,7 @@
 import pytest
 from compare_results import outcome
 
-from minimapnet.lab import claims, verdicts
+from minimapnet.lab import claims, tables, verdicts
 from minimapnet.lab.verdicts import (
     CONTRADICTED,
     CONTRADICTED_IN_PART,
@@ -111,6 +111,18 @@ def test_mapnet_is_judged_by_the_headroom_that_it_wins(won, expected):
     claim = by_name(results, times)["MAPNet"]
     assert claim.verdict == expected
     assert any("more variance than uniform" in words for words in claim.answer) == (won <= 0)
+
+
+def test_where_the_branches_start_is_told_beside_the_stages():
+    results, times = outcome()
+    start = results["experiments"]["branches"]["warm"]["start"]
+    start["masks"][0]["headroom_share"], start["mapnet"]["headroom_won"] = [0.61, 0.52, 0.7], -0.37
+    found = by_name(results, times)
+    assert "Where the branches start, it is 61 [52, 70] % (1 masked), " in " ".join(found["the headroom"].answer)
+    assert "Where the branches start, it wins -37 %." in found["MAPNet"].answer
+    assert found["MAPNet"].verdict == SUPPORTED  # as of the last stage
+    for table in (tables.of_stages(results), tables.of_mapnet(results)):
+        assert table[-1][0] == "2,800, restarted"
 
 
 def test_mapnet_that_was_not_measured():

@@ -63,9 +63,11 @@ def test_a_command_can_be_called_where_the_output_is_no_terminal_nor_file():
     assert "python" in output.getvalue()
 
 
-@pytest.mark.parametrize("name", ["train", "compare", "variance"])
-def test_what_writes_results_has_out_and_seed(name):
-    assert {"--out", "--seed"} <= {text for action in parser_of(name)._actions for text in action.option_strings}
+@pytest.mark.parametrize("name", ["train", "compare", "variance", "fill-mask", "info"])
+def test_the_options_that_all_commands_have(name):
+    assert {"--backend", "--config", "--out", "--seed"} <= {
+        text for action in parser_of(name)._actions for text in action.option_strings
+    }
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ SMALL = replace(
     presets.PRESETS["smoke"],
     model=presets.ModelSettings(hidden_size=16, heads=2),
     scratch=presets.ScratchSettings(seeds=1, steps=4, rows=10, evaluations=3),
-    branches=presets.BranchSettings(seeds=1, warm_steps=5, warm_rows=4, steps=4, masked=(1, 0.4), evaluations=3),
+    branches=presets.BranchSettings(
+        seeds=1, warm_steps=5, warm_rows=4, restart_steps=2, steps=4, masked=(1, 0.4), evaluations=3
+    ),
     stages=presets.StageSettings(count=2, sentences=3, masks=2, quality_sentences=4, shown=2),
     timed_steps=1,
 )
@@ -50,7 +52,7 @@ def test_the_plan_has_every_proposal_with_every_seed():
     assert {run.seed for run in chosen if run.experiment == "scratch"} == {7}
     assert {run.seed for run in chosen if run.experiment == "branches"} == {8}  # not the warm start's sentences again
     assert {run.proposal for run in chosen if run.experiment == "branches"} >= {"uniform, 1 masked", "uniform, 40 % masked"}
-    assert len(compare.planned(presets.PRESETS["default"], 0)) == 1 + 5 * 3 + 7 * 5
+    assert len(compare.planned(presets.PRESETS["default"], 0)) == 1 + 5 * 3 + 8 * 6
 
 
 def test_all_proposals_of_an_experiment_take_as_many_rows(text):
@@ -96,8 +98,10 @@ def test_a_comparison_gives_the_same_results_again(small, tmp_path):
             assert one["name"] in times["steps"][name]
         assert experiment["baseline"].startswith("uniform")
     starts = {tuple(next(iter(one["curves"].values()))[0]) for one in first["experiments"]["branches"]["proposals"]}
+    warm = first["experiments"]["branches"]["warm"]
     assert len(starts) == 1  # one warm start
-    assert first["experiments"]["branches"]["warm"]["curve"][-1][1] == starts.pop()[1]
+    assert warm["curve"][-1][1] == warm["start"]["loss"] == starts.pop()[1]
+    assert [warm["curve"][-1][0], warm["start"]["step"]] == [7, 7] and 5 in dict(warm["curve"])  # with the restart
     assert [stage["step"] for stage in first["stages"]] == [0, 5]
 
 

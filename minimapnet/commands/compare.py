@@ -21,7 +21,7 @@ def add(command) -> None:
     option.add_config(command)
     sizes = "; ".join(
         f"{name} has {p.scratch.seeds} seeds of {p.scratch.steps} steps from scratch, and {p.branches.seeds} of "
-        f"{p.branches.steps} from a start of {p.branches.warm_steps}"
+        f"{p.branches.steps} from a start of {p.branches.warm_steps} + {p.branches.restart_steps}"
         for name, p in PRESETS.items()
     )
     option.add(command, "--preset", sizes, "default", choices=list(PRESETS))

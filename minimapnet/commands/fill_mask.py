@@ -27,6 +27,7 @@ def add(command) -> None:
     command.add_argument("text", metavar="TEXT", help="the text, with [MASK] once or more, each for one token")
     option.add_config(command)
     option.add(command, "--top", "how many guesses for each [MASK]", 5, type=option.whole(1), metavar="N")
+    option.add_seed(command, option.NO_CHANCE)
     option.add_backend(command)
     option.add_out_file(command, "the guesses")
 

@@ -33,6 +33,7 @@ def add(command) -> None:
     what = "a run of minimapnet train, or a BERT in Hugging Face's format (default: none)"
     command.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help=what)
     option.add_config(command)
+    option.add_seed(command, option.NO_CHANCE)
     option.add_backend(command, "auto")
     option.add_out_file(command, "what is printed")
 

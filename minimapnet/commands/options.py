@@ -9,6 +9,7 @@ from pathlib import Path
 from minimapnet import backend
 
 BAD_INPUT = 2  # exit code
+NO_CHANCE = "changes nothing, as nothing here is drawn; taken so that one configuration file can serve several commands"
 LARGEST = 10**9  # of whole numbers: more is a slip, and would not fit any machine
 
 

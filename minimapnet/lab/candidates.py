@@ -21,8 +21,9 @@ POOL = 16  # candidates of MAPNet's pool, which cost it no pass through the mode
 EXACT_POOL = 4  # candidates of the optimal pool, each of which costs a pass
 LEARN_EVERY = 4  # steps between two times that MAPNet learns: the norms and its backward are most of what it costs
 LEARNING = (
-    f"MAPNet learns from the norms of every step of the warm start, and of each {LEARN_EVERY}th step of its own runs: "
-    "the norms and its backward are most of what it costs. A step's cost is the mean over that many steps."
+    "MAPNet learns from the norms of every step of the warm start and its restart, and of each "
+    f"{LEARN_EVERY}th step of its own runs: the norms and its backward are most of what it costs. A step's cost is the mean "
+    "over that many steps."
 )
 UNIFORM_SHARE = 0.2  # of the masks of the branches' scored proposals: no weight is above 5
 
@@ -72,12 +73,17 @@ def branches(settings: BranchSettings) -> list[Candidate]:
         Candidate(f"uniform, {amount(k)} masked", "uniform", k, lambda model, seed, k=k: UniformProposal(k))
         for k in settings.masked
     ]
-    k, rate = settings.pool_masked, settings.mapnet_learning_rate
+    k, wide, rate = settings.pool_masked, settings.wide_pool_masked, settings.mapnet_learning_rate
     learning = {"uniform": UNIFORM_SHARE, "learning_rate": rate, "learn_every": LEARN_EVERY}
+
+    def pool(name, k):
+        return Candidate(name, "MAPNet", k, lambda model, seed: MapNetPool(k, mapnet(model, seed), POOL, **learning))
+
     return [
         *uniform,
         Candidate("MAPNet single", "MAPNet", 1, lambda model, seed: MapNetSingle(mapnet(model, seed), **learning)),
-        Candidate("MAPNet pool", "MAPNet", k, lambda model, seed: MapNetPool(k, mapnet(model, seed), POOL, **learning)),
+        pool("MAPNet pool", k),
+        pool(f"MAPNet pool, {amount(wide)} masked", wide),
         Candidate("optimal single", "optimal", 1, lambda model, seed: SingleProposal(exact, UNIFORM_SHARE)),
     ]
 

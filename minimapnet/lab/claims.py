@@ -8,7 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from minimapnet.lab import verdicts
-from minimapnet.lab.tables import cost_ratio, interval_words, label, masked_words, percent, signed, uncertain_percent
+from minimapnet.lab.tables import (
+    cost_ratio,
+    interval_words,
+    label,
+    masked_words,
+    percent,
+    signed,
+    start_of_branches,
+    uncertain_percent,
+)
 
 EXACT = 1e-6  # relative error up to which two parts are said to make up the whole
 WORTH_IT = 0.10  # share of the mask variance that a proposal could remove, from which on headroom is called large
@@ -124,6 +133,9 @@ def headroom(results: dict) -> Claim:
         found.append(verdicts.of_share(course[-1][1][1:], WORTH_IT))
         numbers.append(f"{masked_words(k)}: {uncertain_percent(course[-1][1])} of the mask variance at the last stage")
         answer.append(f"With {masked_words(k)}, the headroom is {_course(course)} of the mask variance: {found[-1]}.")
+    if start := start_of_branches(results):
+        shares = [f"{uncertain_percent(one['headroom_share'])} ({masked_words(one['k'])})" for one in start["masks"]]
+        answer.append(f"Where the branches start, it is {', '.join(shares)}.")
     return Claim(
         "the headroom",
         "How much of the mask variance could the best proposal remove, by stage of training and by masked tokens?",
@@ -160,6 +172,8 @@ def approach(results: dict) -> Claim:
     ]
     if won <= 0:
         answer.append("Its masks have more variance than uniform ones.")
+    if (start := start_of_branches(results)) and start.get("mapnet"):
+        answer.append(f"Where the branches start, it wins {percent(start['mapnet']['headroom_won'])}.")
     answer += [
         f"At the end of its branches, {one['name']} wins {percent(one['mapnet']['headroom_won'])} (mean over seeds), with a "
         f"correlation of {one['mapnet']['correlation']:.2f} and a divergence of {one['mapnet']['kl']:.3g} nats."

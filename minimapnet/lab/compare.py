@@ -49,7 +49,7 @@ def compare(source: str, preset: str, seed: int, cache: Path, folder: Path, seed
 
 def planned(settings: CompareSettings, seed: int) -> dict[Run, int]:
     """Give every run with its number of steps, the warm start first; the branches' seeds are not the warm start's."""
-    chosen = {Run("warm", "uniform", seed): settings.branches.warm_steps}
+    chosen = {Run("warm", "uniform", seed): settings.branches.warm_steps + settings.branches.restart_steps}
     for one in reversed(candidates.scratch(settings.scratch)):  # the slow ones first, so that no core waits for them
         for number in range(settings.scratch.seeds):
             chosen[Run("scratch", one.name, seed + number)] = settings.scratch.steps
@@ -82,7 +82,7 @@ def _results(settings: CompareSettings, preset: str, seed: int, text: Text, foun
         "branches": (
             candidates.branches(settings.branches),
             settings.branches,
-            {"warm": {"steps": settings.branches.warm_steps, "curve": warm["curve"]}},
+            {"warm": _about_the_start(settings.branches, warm)},
         ),
     }
     return {
@@ -93,7 +93,16 @@ def _results(settings: CompareSettings, preset: str, seed: int, text: Text, foun
         "text": _about(text, settings),
         **{name: warm[name] for name in ("decomposition", "stages", "calibration", "sentences")},
         "experiments": {name: _experiment(name, *part, found) for name, part in parts.items()},
-        "rules": convergence.RULES | {"learning": candidates.LEARNING},
+        "rules": convergence.RULES | {"start": experiments.START, "learning": candidates.LEARNING},
+    }
+
+
+def _about_the_start(chosen: presets.BranchSettings, warm: dict) -> dict:
+    return {
+        "steps": chosen.warm_steps,
+        "restart_steps": chosen.restart_steps,
+        "curve": warm["curve"],
+        "start": warm["start"],
     }
 
 

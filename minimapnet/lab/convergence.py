@@ -28,7 +28,7 @@ RULES = {
         "their logarithm). A proposal is better or worse, faster or slower, where the interval excludes no difference, "
         "and else no difference was found. A proposal is called faster only if it also reaches the baseline's final loss "
         "in fewer steps than the baseline itself first does, with an interval that excludes 1: a noisy curve crosses any "
-        "level early. All branches go on from one warm start, so their intervals leave out how another would do."
+        "level early. All branches go on from one restarted warm start, so their intervals leave out how another would do."
     ),
 }
 

@@ -1,8 +1,8 @@
 """The two experiments of `minimapnet compare`, one run at a time.
 
 *From scratch*: the same model from the same start on the same sentences, with several proposals. *Branches*: one shared warm
-start with uniform masks, along which a MAPNet learns and is measured, and from which every proposal goes on at a constant
-learning rate with few rows a step.
+start with uniform masks, along which a MAPNet learns and is measured, and from whose restart every proposal goes on at a
+constant learning rate with few rows a step.
 """
 
 from pathlib import Path
@@ -15,6 +15,7 @@ from minimapnet.lab.presets import CompareSettings
 from minimapnet.lab.runs import Run
 from minimapnet.lab.stages import Stages, judged_rows, mapnet_quality
 from minimapnet.lab.whole_run import whole_run
+from minimapnet.masking.mapnet_proposals import LearnedProposal
 from minimapnet.model.bert import Bert
 from minimapnet.text import grammar
 from minimapnet.text.load import Text, load_text
@@ -26,6 +27,11 @@ from minimapnet.training.trainer import Trainer
 EVALUATION_SEED = 0  # of the validation masks, whatever the runs' seeds are
 ENTROPY_ROWS = 200
 WARM = "warm"
+START = (
+    "The warm start trains a model with uniform masks and a learning rate that goes down, and a MAPNet beside it; the "
+    "stages are measured on its way. Then it is restarted: some steps at a high, constant rate with few rows lift it to the "
+    "floor where noise holds a model in the midst of training. From there the branches go on, at a lower rate."
+)
 
 
 def read_text(source: str, cache: Path, settings: CompareSettings) -> Text:
@@ -71,7 +77,7 @@ def scratch_trainer(candidate, model, settings: CompareSettings, text: Text, see
         steps=chosen.steps,
         rows=chosen.rows // candidate.masks,
         peak_learning_rate=chosen.learning_rate,
-        evaluate_every=max(1, chosen.steps // chosen.evaluations),
+        evaluate_every=_interval(chosen.steps, chosen),
         checkpoint_every=0,
         seed=seed,
     )
@@ -80,35 +86,63 @@ def scratch_trainer(candidate, model, settings: CompareSettings, text: Text, see
     return Trainer(model, text, proposal, training, evaluation=evaluation, bar=_NoBar(), on_step=on_step)
 
 
-def warm_start(run: Run, settings: CompareSettings, text: Text, folder: Path, on_step) -> dict:
-    """Train the model from which the branches go on, and measure at several stages of it."""
+def staged_training(run: Run, settings: CompareSettings, text: Text, on_step) -> tuple[Bert, LearnedProposal, dict]:
+    """Train a model with uniform masks, while a MAPNet learns along, and measure at several stages.
+
+    Gives the model, the proposal that holds the MAPNet, and the curve with what `Stages` found.
+    """
     chosen, model = settings.branches, new_model(settings, text, run.seed)
-    proposal = candidates.watching(chosen.warm_masked, model, run.seed)
+    proposal, stages = candidates.watching(chosen.warm_masked, model, run.seed), Stages(settings, text, run.seed)
     training = TrainSettings(
         steps=chosen.warm_steps,
         rows=chosen.warm_rows,
         peak_learning_rate=chosen.warm_learning_rate,
-        schedule="constant",
-        evaluate_every=max(1, chosen.warm_steps // chosen.evaluations),
+        evaluate_every=_interval(chosen.warm_steps, chosen),
         checkpoint_every=0,
         seed=run.seed,
     )
-    stages = Stages(settings, text, run.seed)
-    evaluation = Evaluation(text.validation, 1, EVALUATION_SEED, settings.text.validation_rows)
+    evaluation = one_masked(settings, text)
 
     def after_step(trainer):
         on_step()
-        stages.measure_if_due(trainer.step, trainer.model, proposal.mapnet, evaluation)
+        stages.measure_if_due(trainer.step, model, proposal.mapnet, evaluation)
 
-    trainer = Trainer(
-        model, text, proposal, training, folder / WARM, evaluation=evaluation, bar=_NoBar(), on_step=after_step
-    )
+    trainer = Trainer(model, text, proposal, training, evaluation=evaluation, bar=_NoBar(), on_step=after_step)
     stages.measure_if_due(0, model, proposal.mapnet, evaluation)
-    return _curve(whole_run(trainer)) | stages.found(text, model, proposal.mapnet)
+    found = _curve(whole_run(trainer)) | stages.found(text, model, proposal.mapnet)
+    return model, proposal, found
+
+
+def warm_start(run: Run, settings: CompareSettings, text: Text, folder: Path, on_step) -> dict:
+    """Make the model from which the branches go on: `staged_training`, then the restart (see `BranchSettings`).
+
+    Gives the curve over both, what `Stages` found before the restart, and as "start" the stage after it.
+    """
+    chosen = settings.branches
+    model, proposal, found = staged_training(run, settings, text, on_step)
+    training = TrainSettings(
+        steps=chosen.restart_steps,
+        rows=chosen.rows,
+        peak_learning_rate=chosen.restart_learning_rate,
+        schedule="constant",
+        checkpoint_every=0,
+        seed=run.seed,
+    )
+    evaluation = one_masked(settings, text)
+    trainer = Trainer(model, text, proposal, training, folder / WARM, evaluation, bar=_NoBar(), on_step=on_step)
+    again = _curve(whole_run(trainer))["curve"][1:]
+    found["curve"] += [[chosen.warm_steps + step, loss] for step, loss in again]
+    last = chosen.warm_steps + chosen.restart_steps
+    return found | {"start": Stages(settings, text, run.seed).measured(last, model, proposal.mapnet, evaluation)}
+
+
+def one_masked(settings: CompareSettings, text: Text) -> Evaluation:
+    """Give the branches' measure: validation rows with one uniform mask each."""
+    return Evaluation(text.validation, 1, EVALUATION_SEED, settings.text.validation_rows)
 
 
 def warm_model(settings: CompareSettings, text: Text, folder: Path) -> Bert:
-    """Read the model at the end of the warm start."""
+    """Read the model at the end of the warm start, restarted."""
     model = new_model(settings, text, 0)
     checkpoint.newest(folder / WARM).load_model(model)
     return model
@@ -139,12 +173,17 @@ def branch_trainer(candidate, settings: CompareSettings, text: Text, folder: Pat
         rows=chosen.rows // candidate.masks,
         peak_learning_rate=chosen.learning_rate,
         schedule="constant",
-        evaluate_every=max(1, chosen.steps // chosen.evaluations),
+        evaluate_every=_interval(chosen.steps, chosen),
         checkpoint_every=0,
         seed=seed,
     )
-    evaluation = Evaluation(text.validation, 1, EVALUATION_SEED, settings.text.validation_rows)
+    evaluation = one_masked(settings, text)
     return Trainer(model, text, proposal, training, evaluation=evaluation, bar=_NoBar(), on_step=on_step)
+
+
+def _interval(steps: int, chosen) -> int:
+    """Give the steps between two evaluations of an experiment's runs."""
+    return max(1, steps // chosen.evaluations)
 
 
 def _curve(records: list[dict]) -> dict:

@@ -16,6 +16,7 @@ RIVALS = (
     ("#CC79A7", ":", "X"),
     ("#56B4E9", "--", "o"),
     ("#E69F00", "-", "P"),
+    ("#882255", "--", "D"),
 )
 BY_MASKED = (("#0072B2", "-", "o"), ("#E69F00", "--", "s"), ("#009E73", "-.", "^"), ("#CC79A7", ":", "D"))
 TITLE, LABEL, TICK = 13, 12, 11  # points, at a width of `WIDTH` inches: legible at half the size

@@ -133,12 +133,12 @@ def cost(results: dict, times: dict):
 
 
 def _references(axes, results, run, limits):
-    """Draw the unigram entropy, or the loss of the warm start, where it lies within the axis."""
+    """Draw the unigram entropy, or the loss of the warm start before its restart, where it lies within the axis."""
     lines = [("unigram entropy", results["text"]["unigram_entropy"])]
     if results["text"].get("true_entropy") is not None:
         lines.append(("true entropy", results["text"]["true_entropy"]))
     if "warm" in run:
-        lines.append(("warm start", run["warm"]["curve"][-1][1]))
+        lines.append(("before the restart", _before_the_restart(run["warm"])))
     for name, value in lines:
         if value is not None and limits[0] < value < limits[1]:
             axes.axhline(value, color="black", linestyle=(0, (1, 2)), linewidth=1.2)
@@ -151,6 +151,10 @@ def _references(axes, results, run, limits):
                 ha="right",
                 fontsize=11,
             )
+
+
+def _before_the_restart(warm):
+    return next(loss for step, loss in warm["curve"] if step == warm["steps"])
 
 
 def _legend(axes, curves):

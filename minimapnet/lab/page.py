@@ -85,7 +85,7 @@ def experiment_words(results: dict, experiment: str) -> str:
     title = claims.TITLES.get(experiment, experiment)
     words = f"{title[0].upper()}{title[1:]}: {masked_words(run.get('masked'))}, {run['steps']:,} steps of {run['rows']} rows"
     if "warm" in run:
-        words += f" after a warm start of {run['warm']['steps']:,} steps"
+        words += f" after a warm start of {run['warm']['steps']:,} and a restart of {run['warm']['restart_steps']:,}"
     return f"{words}, {_seeds(run)}; baseline {run['baseline']}"
 
 

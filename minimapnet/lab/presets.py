@@ -51,21 +51,26 @@ class ScratchSettings:
 
 @dataclass(frozen=True)
 class BranchSettings:
-    """Branches: one warm start with uniform masks, then every proposal goes on from there; constant learning rates.
+    """Branches: one warm start with uniform masks, then every proposal goes on from there at a constant learning rate.
 
-    A branch has fewer rows a step and a lower learning rate than the warm start, so that it comes down to a lower floor, and
-    noise decides how soon and how low. It ends before the baseline does nothing but go up and down on its floor.
+    The warm start trains a model with a learning rate that goes down, then restarts it: some steps at a high, constant rate
+    with as few rows as the branches have. That brings it to the high floor at which noise holds a model in the midst of
+    training. The branches have a lower rate, hence a lower floor, and noise decides how soon and how low they come down.
+    They end before the baseline does nothing but go up and down on its floor.
     """
 
-    seeds: int = 5
+    seeds: int = 6
     warm_steps: int = 2000
     warm_rows: int = 16
     warm_masked: int = 2
-    warm_learning_rate: float = 1e-3
-    steps: int = 400
-    rows: int = 4  # few, so that noise sets the floor
+    warm_learning_rate: float = 1e-3  # at its peak
+    restart_steps: int = 300
+    restart_learning_rate: float = 1e-3
+    steps: int = 200
+    rows: int = 4  # of the restart and the branches: few, so that noise sets the floor
     masked: tuple[int | float, ...] = (1, 2, 4, 0.4)  # of the uniform proposals, a number or a share
     pool_masked: int = 2
+    wide_pool_masked: int | float = 0.4  # of a pool that masks as many as the widest uniform proposal
     learning_rate: float = 3e-4
     mapnet_learning_rate: float = 2e-4
     evaluations: int = 20
@@ -100,7 +105,7 @@ PRESETS = {
     "full": CompareSettings(
         text=TextSettings(validation_rows=1024),
         scratch=ScratchSettings(seeds=4, steps=3000, evaluations=20),
-        branches=BranchSettings(seeds=8, warm_steps=4000),
+        branches=BranchSettings(seeds=12, warm_steps=4000),
         stages=StageSettings(count=7, sentences=40, masks=12, quality_sentences=400),
         timed_steps=120,
     ),
@@ -108,7 +113,7 @@ PRESETS = {
         text=TextSettings(validation_rows=64),
         model=ModelSettings(hidden_size=32),
         scratch=ScratchSettings(seeds=2, steps=12, evaluations=3),
-        branches=BranchSettings(seeds=2, warm_steps=12, steps=8, masked=(1, 2), evaluations=4),
+        branches=BranchSettings(seeds=2, warm_steps=12, restart_steps=6, steps=8, masked=(1, 2), evaluations=4),
         stages=StageSettings(count=2, sentences=4, masks=2, quality_sentences=6, shown=2),
         timed_steps=4,
     ),

@@ -41,16 +41,17 @@ class Stages:
 
     def measure_if_due(self, step: int, model: Bert, mapnet: MapNet, evaluation: Evaluation) -> None:
         """Add a stage where `step` is one of them."""
-        if step not in self.due:
-            return
-        self.stages.append(
-            {
-                "step": step,
-                "loss": evaluation.loss(model),
-                "masks": [self._variance(model, k) for k in self.settings.stages.masked],
-                "mapnet": mapnet_quality(model, mapnet, self.judged),
-            }
-        )
+        if step in self.due:
+            self.stages.append(self.measured(step, model, mapnet, evaluation))
+
+    def measured(self, step: int, model: Bert, mapnet: MapNet, evaluation: Evaluation) -> dict:
+        """Measure a stage."""
+        return {
+            "step": step,
+            "loss": evaluation.loss(model),
+            "masks": [self._variance(model, k) for k in self.settings.stages.masked],
+            "mapnet": mapnet_quality(model, mapnet, self.judged),
+        }
 
     def found(self, text: Text, model: Bert, mapnet: MapNet) -> dict:
         """Give all stages, and what is measured at the end alone: the check of the decomposition, points, sentences."""

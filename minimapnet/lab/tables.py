@@ -50,6 +50,11 @@ def cost_ratio(results: dict, times: dict, experiment: str, name: str) -> float 
     return steps[name]["ratio"] / steps[baseline]["ratio"] if name in steps and baseline in steps else None
 
 
+def start_of_branches(results: dict) -> dict | None:
+    """Give the stage measured where the branches start, after the restart; None where there is none."""
+    return results["experiments"].get("branches", {}).get("warm", {}).get("start")
+
+
 def of_proposals(results: dict, times: dict, experiment: str) -> Table:
     """Tell final loss, difference, ratios and cost of every proposal of an experiment."""
     run = results["experiments"][experiment]
@@ -73,20 +78,20 @@ def of_proposals(results: dict, times: dict, experiment: str) -> Table:
 def of_stages(results: dict) -> Table:
     """Tell the parts of the variance at each stage and for each number of masked tokens, with 95 % intervals."""
     table = [["step", "loss", "masked", "data, nats²", "masks, nats²", "masks' share", "headroom, of masks"]]
-    for stage in results["stages"]:
+    for step, stage in _stages(results):
         for one in stage["masks"]:
             shares = [uncertain_percent(one["mask_share"]), uncertain_percent(one["headroom_share"])]
             parts = [f"{one['data'][0]:.3g}", f"{one['mask'][0]:.3g}"]
-            table.append([f"{stage['step']:,}", f"{stage['loss']:.3f}", amount(one["k"]), *parts, *shares])
+            table.append([step, f"{stage['loss']:.3f}", amount(one["k"]), *parts, *shares])
     return table
 
 
 def of_mapnet(results: dict) -> Table:
     """Tell how MAPNet stands at each stage, on held-out rows, for single masks."""
     table = [["step", "headroom won", "KL, nats", "correlation", "slope", "intercept"]]
-    for stage in results["stages"]:
+    for step, stage in _stages(results):
         if one := stage.get("mapnet"):
-            row = [f"{stage['step']:,}", percent(one["headroom_won"]), f"{one['kl']:.3g}"]
+            row = [step, percent(one["headroom_won"]), f"{one['kl']:.3g}"]
             table.append([*row, *(f"{one[key]:.2f}" for key in ("correlation", "slope", "intercept"))])
     return table
 
@@ -113,6 +118,13 @@ def html(table: Table) -> str:
         for first, *others in rows
     )
     return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
+
+
+def _stages(results):
+    """Give (what its step is called, stage) of all stages, and of where the branches start."""
+    found = [(f"{stage['step']:,}", stage) for stage in results["stages"]]
+    start = start_of_branches(results)
+    return [*found, (f"{start['step']:,}, restarted", start)] if start else found
 
 
 def _flat(settings, prefix):
