@@ -24,7 +24,7 @@ def attention_forward(qkv, heads, bias=None, keep=None):
     q, k, v = _heads(qkv, heads)  # (B, H, T, D) each
 
     # 2. how well does query t match key s
-    probs = xp.matmul(q, k.swapaxes(2, 3))  # (B, H, T, T)
+    probs = xp.matmul(q, xp.ascontiguousarray(k.swapaxes(2, 3)))  # (B, H, T, T); BLAS is slow on small transposed views
 
     # 3. probabilities over the keys
     backend.kernels.softmax_forward(probs, scale, bias)  # (B, H, T, T), in place
@@ -54,7 +54,7 @@ def attention_backward(dout, cache):
 
     # 5. mixed = dropped @ v
     dropped = probs if keep is None else probs * keep
-    ddropped = xp.matmul(dmixed, v.swapaxes(2, 3))  # (R, H, T, T)
+    ddropped = xp.matmul(dmixed, xp.ascontiguousarray(v.swapaxes(2, 3)))  # (R, H, T, T), as above
     xp.matmul(dropped.swapaxes(2, 3), dmixed, out=dv)  # (R, H, T, D)
 
     # 4. dropped = probs * keep
