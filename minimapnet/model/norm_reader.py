@@ -137,16 +137,17 @@ def _gram_squares(x, d, one):
 def _factored_squares(R, d):
     """Give |R D|^2 of each unit: R (min(T, C + 1), T) as `factor` gives it, d (U, T, F) -> (U,).
 
-    Where R is a triangle, it is taken by bands of its rows, so that most of what lies left of the diagonal is spared. The
-    products are made as D^T R^T: narrow, they are still in the cache when they are squared.
+    Where R is a triangle, it is taken by bands of its rows, so that most of what lies left of the diagonal is spared.
     """
     xp = backend.xp
     rows, T = R.shape
     band = -(-T // BANDS) if rows == T else rows
-    return sum(
-        squares(xp.matmul(d[:, start:].swapaxes(1, 2), R[start : start + band, start:].T))  # (U, F, band) before that
-        for start in range(0, rows, band)
-    )
+    columns, triangle = d.swapaxes(1, 2), R.T  # (U, F, T), (T, rows)
+    product = xp.empty((*columns.shape[:2], rows), d.dtype)  # (U, F, rows)
+    for start in range(0, rows, band):
+        some = slice(start, start + band)
+        xp.matmul(columns[:, :, start:], triangle[start:, some], out=product[:, :, some])
+    return squares(product)
 
 
 def factor(x):
