@@ -19,8 +19,8 @@ from minimapnet.kernels.memory import keep_freed_memory
 
 keep_freed_memory()
 
-# Elements of a block: 512 KiB of float32, which still lie in the cache. Each call on a block lets go of Python's lock, and where
-# several threads wait for it in turn, longer calls gain more than the second-level cache, which holds smaller blocks, would.
+# Elements of a block: 512 KiB of float32, which still lie in the cache. Every call lets go of Python's lock and then waits for
+# it, so that with threads longer calls gain more than the second-level cache, where smaller blocks would lie.
 BLOCK = 1 << 17
 
 # erf(x / sqrt 2) = tanh(x P(x^2)) defines a smooth function P. These are the coefficients of its least-error polynomial
@@ -166,15 +166,15 @@ def _paired_blocks(many, saved):
 
 def softmax_forward(scores, scale: float, bias=None):
     """Turn scores (B, H, T, T) in place into softmax(scale * scores + bias) over the last axis; bias (B, 1, 1, T)."""
-    width = scores.shape[-1]
+    B, width = len(scores), scores.shape[-1]
     ones = np.ones((width, 1), scores.dtype)
-    for sentence, per_sentence in enumerate(scores):  # (H, T, T)
-        flat = per_sentence.reshape(-1, width)
-        for rows in _row_blocks(len(flat), width):
-            block = flat[rows]
+    flat = scores.reshape(B, -1, width)  # (B, H*T, T), a view
+    for some in _row_blocks(B, flat[0].size):
+        for rows in _row_blocks(flat.shape[1], len(flat[some]) * width):
+            block = flat[some, rows]
             block *= scale
             if bias is not None:
-                block += bias[sentence, 0]
+                block += bias[some, 0]  # (some, 1, T)
             block -= block.max(axis=-1, keepdims=True)
             np.exp(block, out=block)
             block /= block @ ones
