@@ -54,7 +54,7 @@ def attention_backward(dout, cache):
 
     # 5. mixed = dropped @ v
     dropped = probs if keep is None else probs * keep
-    ddropped = xp.matmul(dmixed, xp.ascontiguousarray(v.swapaxes(2, 3)))  # (R, H, T, T), as above
+    ddropped = xp.matmul(dmixed, xp.ascontiguousarray(v.swapaxes(2, 3)))  # (R, H, T, T), as in the forward
     xp.matmul(dropped.swapaxes(2, 3), dmixed, out=dv)  # (R, H, T, D)
 
     # 4. dropped = probs * keep

@@ -197,7 +197,7 @@ def _tied_squares(ids, dy, h, dlogits):
     table_rows, words, count = _sum_by_id(ids, dy)  # (U, G, C), (U or 1, G), (U or 1, G)
     units = xp.arange(len(dy))[:, None]
     decoded = dlogits.swapaxes(1, 2)[units, words] * count[:, :, None]  # (U, G, K)
-    table_rows += xp.matmul(decoded, h)  # (U, G, C)
+    table_rows += decoded * h if h.shape[1] == 1 else xp.matmul(decoded, h)  # (U, G, C)
     others = dlogits.copy()
     others.swapaxes(1, 2)[units, words] = 0
     return squares(table_rows) + _gram_squares(h, others, 0.0)
