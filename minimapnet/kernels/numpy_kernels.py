@@ -19,8 +19,8 @@ from minimapnet.kernels.memory import keep_freed_memory
 
 keep_freed_memory()
 
-# Elements of a block: 512 KiB of float32, which still lie in the cache. Every call lets go of Python's lock and then waits for
-# it, so that with threads longer calls gain more than the second-level cache, where smaller blocks would lie.
+# Elements of a block: 512 KiB of float32, which still lie in the cache. Every call lets go of Python's lock, then waits for it:
+# with threads, longer calls gain more than the second-level cache would, where smaller blocks lie.
 BLOCK = 1 << 17
 
 # erf(x / sqrt 2) = tanh(x P(x^2)) defines a smooth function P. These are the coefficients of its least-error polynomial
@@ -151,6 +151,9 @@ def layernorm_backward(dy, xhat, rstd, weight):
 
 def _paired_blocks(many, saved):
     """Walk over blocks of the arrays `many` (R, ..., C) beside the same rows of those `saved` (R or 1, ..., C or 1)."""
+    if many[0].size <= BLOCK:
+        yield *many, *saved
+        return
     width, count = many[0].shape[-1], len(many[0])
     if len(saved[0]) == count:
         arrays = tuple(a.reshape(-1, a.shape[-1]) for a in (*many, *saved))
