@@ -19,8 +19,8 @@ from minimapnet.kernels.memory import keep_freed_memory
 
 keep_freed_memory()
 
-# Elements of a block: 512 KiB of float32, which still lie in the cache. Every call lets go of Python's lock, then waits for it:
-# with threads, longer calls gain more than the second-level cache would, where smaller blocks lie.
+# Elements of a block: 512 KiB of float32, which still lie in the cache. Smaller blocks would lie in a nearer one, but every
+# call lets go of Python's lock and has to get it back: with threads, fewer and longer calls gain more.
 BLOCK = 1 << 17
 
 # erf(x / sqrt 2) = tanh(x P(x^2)) defines a smooth function P. These are the coefficients of its least-error polynomial
