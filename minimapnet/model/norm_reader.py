@@ -7,8 +7,9 @@ cheapest is taken. C is the width of x, F that of d, T the number of rows.
 1. *Rank one*, where there is one row: |x d^T|^2 = |x|^2 |d|^2. This is the whole top of the model for one token's loss.
 2. *Factored*, where many units share one x (one sentence, one replica of the backward per masked token): |W|^2 depends on x
    only through its Gram matrix X X^T. Split that once, X^T = Q R with orthonormal Q (C, T) and a triangle R (T, T); then
-   |X^T D| = |Q R D| = |R D|, and every further unit costs T T F instead of T C F. (R is used, not the Gram matrix itself:
-   R D is squared number by number, so nothing cancels and no square can come out negative.)
+   |X^T D| = |Q R D| = |R D|, and every further unit costs T T F instead of T C F, or less where the triangle's zeros are
+   spared. (R is used, not the Gram matrix itself: R D is squared number by number, so nothing cancels and no square can
+   come out negative.)
 3. *Gram*, for short sequences: |W|^2 = sum_{t,s} (x_t . x_s)(d_t . d_s), two T x T tables. Its terms have both signs, so in
    float32 it would lose digits: the tables are made in float64, which for short sequences costs next to nothing.
 4. *Multiplied out*, for long sequences: W itself, one sequence at a time. Where the gradient is wanted as well this is no
