@@ -527,7 +527,7 @@ figure, panels = pyplot.subplots(1, 2, sharey=True)
 for axis, (schedule, stages) in zip(panels, courses.items(), strict=True):
     for number, (share, (colour, line, mark)) in enumerate(zip(SHARES, figure_style.BY_MASKED, strict=False)):
         won = [several[number].won for several in stages.values()]
-        axis.plot(list(stages), won, line, color=colour, marker=mark, label=f"drawn with u = {share:.1f}")
+        axis.plot(list(stages), won, line, color=colour, marker=mark, label=f"judged with u = {share:.1f}")
     axis.axhline(0, color="black", lw=1)
     axis.set(xlabel="step", title=f"{'constant' if schedule == 'constant' else 'falling'} learning rate")
 panels[1].text(0, 0, "uniform masks", va="bottom")

@@ -120,6 +120,7 @@ def warm_start(run: Run, settings: CompareSettings, text: Text, folder: Path, on
     """
     chosen = settings.branches
     model, proposal, found = staged_training(run, settings, text, on_step)
+    proposal.learning_rate = chosen.mapnet_learning_rate
     training = TrainSettings(
         steps=chosen.restart_steps,
         rows=chosen.rows,

@@ -72,7 +72,7 @@ class BranchSettings:
     pool_masked: int = 2
     wide_pool_masked: int | float = 0.4  # of a pool that masks as many as the widest uniform proposal
     learning_rate: float = 3e-4
-    mapnet_learning_rate: float = 2e-4
+    mapnet_learning_rate: float = 2e-4  # from the restart on
     evaluations: int = 20
 
 
@@ -105,7 +105,7 @@ PRESETS = {
     "full": CompareSettings(
         text=TextSettings(validation_rows=1024),
         scratch=ScratchSettings(seeds=4, steps=3000, evaluations=20),
-        branches=BranchSettings(seeds=12, warm_steps=4000),
+        branches=BranchSettings(seeds=12, warm_steps=8000),
         stages=StageSettings(count=7, sentences=40, masks=12, quality_sentences=400),
         timed_steps=120,
     ),
