@@ -52,7 +52,7 @@ def test_the_plan_has_every_proposal_with_every_seed():
     assert {run.seed for run in chosen if run.experiment == "scratch"} == {7}
     assert {run.seed for run in chosen if run.experiment == "branches"} == {8}  # not the warm start's sentences again
     assert {run.proposal for run in chosen if run.experiment == "branches"} >= {"uniform, 1 masked", "uniform, 40 % masked"}
-    assert len(compare.planned(presets.PRESETS["default"], 0)) == 1 + 5 * 3 + 8 * 6
+    assert len(compare.planned(presets.PRESETS["default"], 0)) == 1 + 5 * 3 + 8 * 5
 
 
 def test_all_proposals_of_an_experiment_take_as_many_rows(text):

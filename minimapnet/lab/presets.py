@@ -59,14 +59,14 @@ class BranchSettings:
     They end before the baseline does nothing but go up and down on its floor.
     """
 
-    seeds: int = 6
+    seeds: int = 5
     warm_steps: int = 2000
     warm_rows: int = 16
     warm_masked: int = 2
     warm_learning_rate: float = 1e-3  # at its peak
     restart_steps: int = 300
     restart_learning_rate: float = 1e-3
-    steps: int = 200
+    steps: int = 400
     rows: int = 4  # of the restart and the branches: few, so that noise sets the floor
     masked: tuple[int | float, ...] = (1, 2, 4, 0.4)  # of the uniform proposals, a number or a share
     pool_masked: int = 2
