@@ -97,6 +97,7 @@ def staged_training(run: Run, settings: CompareSettings, text: Text, on_step) ->
         steps=chosen.warm_steps,
         rows=chosen.warm_rows,
         peak_learning_rate=chosen.warm_learning_rate,
+        schedule=chosen.warm_schedule,
         evaluate_every=_interval(chosen.warm_steps, chosen),
         checkpoint_every=0,
         seed=run.seed,

@@ -64,6 +64,7 @@ class BranchSettings:
     warm_rows: int = 16
     warm_masked: int = 2
     warm_learning_rate: float = 1e-3  # at its peak
+    warm_schedule: str = "linear"
     restart_steps: int = 300
     restart_learning_rate: float = 1e-3
     steps: int = 400
