@@ -3,12 +3,11 @@
     python benchmarks/headroom.py             about 10 minutes on 2 cores; writes headroom.png beside this file
     python benchmarks/headroom.py --steps 16000 --out longer.png
 
-The same small BERT (one layer, 128 channels) is trained at a constant learning rate, with uniform masks of 15 %, on each text:
-words of the grammar, word pieces of Python's documentation and of the King James Bible (which needs the extra `corpora`), a
-sentence a row, and characters of the latter two, in rows of 64. On the way the variance of the gradient is taken apart on
-held-out rows, and a MAPNet that learns along is held against the exact norms of all single masks.
-Headroom is the share of the mask variance
-that the optimal proposal would remove: no proposal can do better.
+The same small BERT (one layer, 128 channels) is trained at a constant learning rate, with uniform masks of 15 %, on each
+text: words of the grammar, word pieces of Python's documentation and of the King James Bible (which needs the extra
+`corpora`), a sentence a row, and characters of the latter two, in rows of 64. On the way the variance of the gradient is
+taken apart on held-out rows, and a MAPNet that learns along is held against the exact norms of all single masks. Headroom is
+the share of the mask variance that the optimal proposal would remove: no proposal can do better.
 """
 
 import argparse
