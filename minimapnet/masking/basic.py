@@ -86,7 +86,8 @@ class SinglePosition(MaskDistribution):
         """
         weights, maskable = checked_log_weights(log_weights, maskable, "log weights")
         super().__init__(maskable, numpy.ones(len(maskable), numpy.int64))
-        self.log_probabilities = weights - special.logsumexp(weights, axis=1, keepdims=True)  # (B, T)
+        below = weights - weights.max(axis=1, keepdims=True)  # (B, T), SciPy's logsumexp takes many times as long
+        self.log_probabilities = below - numpy.log(numpy.exp(below).sum(axis=1, keepdims=True))
 
     def sample(self, rng, size):
         reached = numpy.cumsum(numpy.exp(self.log_probabilities), axis=1)  # (B, T)

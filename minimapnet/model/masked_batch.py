@@ -92,7 +92,7 @@ def sentences(config, ids, attention_mask=None, token_type_ids=None) -> Sentence
     bias = None
     if attention_mask is not None:
         mask = _same_shape(backend.to_host(attention_mask), ids, "attention_mask")
-        if not numpy.isin(mask, (0, 1)).all():
+        if not ((mask == 0) | (mask == 1)).all():
             raise InputError("attention_mask must hold 1 at tokens and 0 at padding, nothing else")
         if not mask.any(axis=1).all():
             raise InputError(f"sentence {int((~mask.any(axis=1)).argmax())} of the batch is all padding")
