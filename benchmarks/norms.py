@@ -1,6 +1,6 @@
 """Exact gradient norms: what they cost beside a plain step, and beside PyTorch's ways to the same numbers.
 
-    python benchmarks/norms.py                 all parts (about 12 minutes on 2 cores)
+    python benchmarks/norms.py                 all parts (about a quarter of an hour on 2 cores)
     python benchmarks/norms.py tokens --rounds 5
     python benchmarks/norms.py growth --plot benchmarks/norms.png
 
@@ -103,11 +103,15 @@ def threads() -> int:
 
 def predicted(size: Size) -> float:
     """Count the operations of the matrix products of token_gradient_norms."""
+    from minimapnet.model.norm_reader import BANDS
+
     B, T, C, K, L, V = size.sentences, size.tokens, size.width, size.masked_tokens, size.layers, size.vocabulary
-    forward = B * (L * (12 * T * C * C + 2 * T * T * C) + K * V * C)
+    rows = (L - 1) * T + K  # of a sentence through what follows attention: in the last layer the masked places alone
+    forward = B * (L * (3 * T * C * C + 2 * T * T * C) + rows * 9 * C * C + K * V * C)
     head = 2 * B * K * C * V
     top = B * K * (12 * C * C + 5 * size.heads * T * C)
-    dense = B * K * (L - 1) * (12 * T * C * C + 4 * T * T * C + 9 * min(T, C) * T * C)  # inputs, attention, norms
+    factor = T * C if T > C else T * T * (BANDS + 1) / (2 * BANDS)  # a triangle goes by bands, without most of its zeros
+    dense = B * K * (L - 1) * (12 * T * C * C + 4 * T * T * C + 9 * factor * C)  # inputs, attention, norms
     terms = 2 * size.heads + 1  # the end of the topmost dense layer goes back as so many outer products, not as T rows
     spared = B * K * (4 * T * C * C - 4 * terms * C * C - 7 * terms * T * C) - B * 4 * T * C * C if L > 1 else 0
     return 2.0 * (forward + head + top + dense - spared)
