@@ -6,7 +6,7 @@ from gradient_check import check_elementwise, placed, random_upstream
 from layer_cases import ATTENTIONS, LAYOUTS, arrays_in, draw, keep_mask
 
 from minimapnet import backend
-from minimapnet.model.attention import attention_backward, attention_forward
+from minimapnet.model.attention import attention_backward, attention_forward, attention_row_backward
 
 PADDED = (ATTENTIONS["padded"], ATTENTIONS["padded-dropped"])
 DROPPED = (ATTENTIONS["dropped"], ATTENTIONS["padded-dropped"])
@@ -47,6 +47,33 @@ def test_replicas_against_the_cache_of_one_sentence(xp, padded, dropped):
     together = backend.to_host(attention_backward(backend.to_device(dout), cache))
     apart = [backend.to_host(attention_backward(backend.to_device(dout[r : r + 1]), cache)) for r in range(5)]
     numpy.testing.assert_allclose(together, numpy.concatenate(apart), rtol=1e-12, atol=1e-14)
+
+
+def test_replicas_of_several_sentences(xp):
+    """The cache of as many sentences as there are replicas: a mix-up of the axes would show in the numbers alone."""
+    R = S = 3
+    _, cache = attention_forward(placed(draw(qkv=(S, 4, 18)))["qkv"], 2)
+    dout = random_upstream(6)((R, S, 4, 6))  # (R, S, T, C)
+    together = backend.to_host(attention_backward(backend.to_device(dout), cache))
+    apart = [backend.to_host(attention_backward(backend.to_device(dout[r]), cache)) for r in range(R)]
+    numpy.testing.assert_allclose(together, apart, rtol=1e-12, atol=1e-14)
+
+
+def test_one_row_of_every_replica(xp):
+    """The factors of the row's way back, multiplied out, are what the whole way back gives for that row."""
+    S, R, T, H, D = 2, 3, 4, 2, 3
+    _, cache = attention_forward(placed(draw(qkv=(S, T, 18)))["qkv"], H)
+    dmixed, places = random_upstream(7)((S, R, H * D)), numpy.array([[0, 3, 1], [2, 2, 0]])
+    dout = numpy.zeros((R, S, T, H * D))
+    for s, r in numpy.ndindex(S, R):
+        dout[r, s, places[s, r]] = dmixed[s, r]
+    dqkv = backend.to_host(attention_backward(backend.to_device(dout), cache)).reshape(R, S, T, 3, H, D)
+    found = attention_row_backward(backend.to_device(dmixed), cache, backend.to_device(places))
+    dq, over_tokens, over_channels = (backend.to_host(array) for array in found)
+    for s, r in numpy.ndindex(S, R):
+        numpy.testing.assert_allclose(dq[s, r], dqkv[r, s, places[s, r], 0], rtol=1e-12, atol=1e-14)
+        outer = numpy.einsum("kt,kd->tkd", over_tokens[s, r], over_channels[s, r]).reshape(T, 2, H, D)
+        numpy.testing.assert_allclose(outer, dqkv[r, s, :, 1:], rtol=1e-12, atol=1e-14)
 
 
 @every_attention

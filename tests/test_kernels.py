@@ -15,6 +15,11 @@ from minimapnet import backend
 
 TOLERANCE = {"float64": 1e-12, "float32": 4e-6}  # of values about 1, made by sums of up to 700 terms
 WIDTHS = (1, 31, 33, 257, 700)  # 700 is wider than a block of CUDA threads
+SAVED = (
+    (4,),
+    (1,),
+    (),
+)  # first axes of what was saved, for gradients (4, 4, ...): without one, the second must not pass for it
 every_dtype = pytest.mark.parametrize("dtype", TOLERANCE)
 
 
@@ -41,8 +46,8 @@ def layernorm_forward(width):
     return Case("layernorm_forward", arrays, {"eps": 1e-5})
 
 
-def layernorm_backward(width, saved):
-    arrays = {"dy": draws(4, 3, width), "xhat": draws(saved, 3, width), "rstd": 1 / (1 + abs(draws(saved, 3, 1)))}
+def layernorm_backward(width, *saved):
+    arrays = {"dy": draws(4, 4, width), "xhat": draws(*saved, 4, width), "rstd": 1 / (1 + abs(draws(*saved, 4, 1)))}
     return Case("layernorm_backward", arrays | {"weight": draws(width)}, {})
 
 
@@ -53,9 +58,9 @@ def softmax_forward(width, padded):
     return Case("softmax_forward", arrays, {"scale": 0.3}, ("scores",))
 
 
-def softmax_backward(width, saved):
-    probs = abs(draws(saved, 2, 5, width))
-    arrays = {"dprobs": draws(4, 2, 5, width), "probs": probs / probs.sum(axis=-1, keepdims=True)}
+def softmax_backward(width, *saved):
+    probs = abs(draws(*saved, 4, 2, width))
+    arrays = {"dprobs": draws(4, 4, 2, width), "probs": probs / probs.sum(axis=-1, keepdims=True)}
     return Case("softmax_backward", arrays, {"scale": 0.3}, ("dprobs",))
 
 
@@ -81,9 +86,9 @@ def adamw(size, decayed, step, weight_decay):
 CASES = (
     [gelu(width, form) for width in (*WIDTHS, 0) for form in ("erf", "tanh")]
     + [layernorm_forward(width) for width in WIDTHS]
-    + [layernorm_backward(width, saved) for width in WIDTHS for saved in (1, 4)]
+    + [layernorm_backward(width, *saved) for width in WIDTHS for saved in SAVED]
     + [softmax_forward(width, padded) for width in WIDTHS for padded in (False, True)]
-    + [softmax_backward(width, saved) for width in WIDTHS for saved in (1, 4)]
+    + [softmax_backward(width, *saved) for width in WIDTHS for saved in SAVED]
     + [softmax_cross_entropy(width) for width in WIDTHS]
     + [embedding_gradient(*sizes) for sizes in ((5, 90, 33), (1, 200, 31), (2000, 40, 64), (7, 1, 1))]
     + [adamw(*sizes) for sizes in ((1, 0, 1, 0.1), (1000, 0, 1, 0.1), (1000, 613, 4, 0.1), (1000, 1000, 9, 0.0))]

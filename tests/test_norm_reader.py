@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from minimapnet import backend
-from minimapnet.model.norm_reader import NormReader, _gram_squares, factor, squares, sum_rows
+from minimapnet.model.norm_reader import NormReader, _gram_squares, factor, row_squares, squares, sum_rows
 from minimapnet.model.readers import GradientReader
 
 
@@ -54,6 +54,39 @@ def test_float32_keeps_its_digits_where_terms_cancel(xp):
     numpy.testing.assert_allclose(read(x[:1], d, factors={}), reference(x[:1], d), rtol=1e-4)
 
 
+@pytest.mark.parametrize(("T", "C"), [(6, 9), (9, 6)])
+def test_replicas_of_several_sentences(xp, T, C):
+    R, S = 4, 4  # equal, so that a mix-up of the axes would broadcast and show in the numbers alone
+    x, d = rows(S, T, C, R * 3, "float64")
+    d = numpy.moveaxis(d.reshape(S, T, R, 3), 2, 0)  # (R, S, T, 3)
+    expected = [reference(x, d[r]) for r in range(R)]
+    numpy.testing.assert_allclose(read(x, d, factors={}), expected, rtol=1e-12)
+
+    reader = NormReader(None, tied=False, factors={})
+    reader.layernorm("norm", backend.to_device(x), backend.to_device(numpy.broadcast_to(d[..., :1], (R, S, T, C))))
+    products = x * d[..., :1]
+    scale, shift = products.sum(axis=2), d[..., 0].sum(axis=2)
+    expected = (scale**2).sum(axis=2) + C * shift**2
+    numpy.testing.assert_allclose(backend.to_host(reader.squares["norm"]), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("units", [(3,), (4, 3)])
+def test_rows_of_equal_ids_are_added_up(xp, units):
+    """Both as an input table alone and, tied, as the decoder too: against the table of V rows itself."""
+    V, T, C, K = 12, 6, 5, 1 if len(units) == 2 else 2
+    ids = numpy.array([[4, 4, 7, 4, 7, 0], [1, 2, 3, 4, 5, 6], [8, 8, 8, 8, 8, 8]])  # 3, 6 and 1 different ones
+    rng = numpy.random.default_rng(0)
+    dy, h, dlogits = (rng.standard_normal((*units, *shape)) for shape in ((T, C), (K, C), (K, V)))
+    reader = NormReader(None, tied=True, factors={})
+    reader.embedding("type_embedding", backend.to_device(ids), backend.to_device(dy))
+    reader.decoding = backend.to_device(h), backend.to_device(dlogits)
+    reader.embedding("word_embedding", backend.to_device(ids), backend.to_device(dy))
+    table = numpy.einsum("stv,...stc->...svc", numpy.eye(V)[ids], dy)  # (U, V, C)
+    tied = table + dlogits.swapaxes(-1, -2) @ h
+    for name, expected in (("type_embedding", table), ("word_embedding", tied)):
+        numpy.testing.assert_allclose(backend.to_host(reader.squares[name]), (expected**2).sum(axis=(-1, -2)), rtol=1e-12)
+
+
 def test_a_factor_is_made_once_for_all_replicas(xp):
     factors = {}
     x, d = rows(1, 5, 7, 3, "float64")
@@ -101,6 +134,7 @@ def test_helpers(xp):
     x = rows(3, 4, 5, 1, "float64")[0]
     device = backend.to_device(x)
     numpy.testing.assert_allclose(backend.to_host(squares(device)), (x**2).sum(axis=(1, 2)), rtol=1e-12)
-    numpy.testing.assert_allclose(backend.to_host(sum_rows(device)), x.sum(axis=1), rtol=1e-12)
+    numpy.testing.assert_allclose(backend.to_host(row_squares(device)), (x**2).sum(axis=2), rtol=1e-12)
+    numpy.testing.assert_allclose(backend.to_host(sum_rows(device)), x.sum(axis=1, keepdims=True), rtol=1e-12)
     without_bias = backend.to_host(_gram_squares(device, device, 0.0))
     numpy.testing.assert_allclose(without_bias, [((a.T @ a) ** 2).sum() for a in x], rtol=1e-12)

@@ -164,6 +164,30 @@ def test_chunks_and_order_change_nothing(xp):
     numpy.testing.assert_allclose(found, expected[order], rtol=1e-12)
 
 
+def test_sentences_go_together_where_they_have_equally_many_masks(xp, monkeypatch):
+    """However many a budget allows together, nothing changes."""
+    counts = [2, 2, 2, 0, 1, 1, 4, 2]
+    starts = numpy.cumsum([0, *counts])
+    chunks = [
+        [(some.start, some.stop, tokens.stop - tokens.start) for some, tokens in norms_module._chunks(starts, replicas)]
+        for replicas in (1, 3, 4, 99)
+    ]
+    assert [(b, b + 1, 1) for b, count in enumerate(counts) for _ in range(count)] == chunks[0]
+    assert chunks[1] == [(0, 1, 2), (1, 2, 2), (2, 3, 2), (4, 6, 2), (6, 7, 3), (6, 7, 1), (7, 8, 2)]
+    assert chunks[2] == [(0, 2, 4), (2, 3, 2), (4, 6, 2), (6, 7, 4), (7, 8, 2)]
+    assert chunks[3] == [(0, 3, 6), (4, 6, 2), (6, 7, 4), (7, 8, 2)]
+
+    tiny.cut(monkeypatch, len(counts))
+    model = tiny.model(num_hidden_layers=3)
+    ids, positions, _, _ = batch(6, 4, B=len(counts))
+    for row, count in zip(positions, counts, strict=True):
+        row[count:] = -1
+    expected = norms(token_loop(model, ids, positions))
+    for replicas in (1, 3, 4, 99):
+        monkeypatch.setattr(norms_module, "_replicas_at_once", lambda *_, replicas=replicas: replicas)
+        numpy.testing.assert_allclose(backend.to_host(token_gradient_norms(model, ids, positions)), expected, rtol=1e-10)
+
+
 def test_groups_add_up_and_name_every_part(xp):
     model = tiny.model(num_hidden_layers=2)
     ids, positions, weights, _ = batch(6, 3)

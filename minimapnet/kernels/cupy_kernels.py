@@ -75,7 +75,7 @@ def layernorm_forward(x, weight, bias, eps: float):
 
 
 def layernorm_backward(dy, xhat, rstd, weight):
-    """Give dx for dy (R, ..., C), with xhat and rstd as the forward gave them, their first axis R or 1."""
+    """Give dx for dy (R, ..., C), with xhat and rstd as the forward gave them, their first axis R, 1 or none."""
     width, dtype = dy.shape[-1], dy.dtype
     dx = cupy.empty(dy.shape, dtype)
     inputs = (_read(array, dtype) for array in (dy, xhat, rstd, weight))
@@ -96,7 +96,7 @@ def softmax_forward(scores, scale: float, bias=None):
 def softmax_backward(dprobs, probs, scale: float):
     """Turn dprobs (R, H, T, T) in place into dscores = scale * probs * (dprobs - sum(dprobs * probs)).
 
-    The sum runs over the last axis; probs (R or 1, H, T, T).
+    The sum runs over the last axis; the first axis of probs is R, 1 or none.
     """
     width, dtype = dprobs.shape[-1], dprobs.dtype
     _written(dprobs, dtype, "dprobs")

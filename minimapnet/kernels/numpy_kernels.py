@@ -5,8 +5,8 @@ takes a block through all of its steps before it turns to the next. Row sums are
 adds up rows several times faster than `sum` does.
 
 The contract, kept by every library's file: arrays are contiguous in their last axis and of one floating dtype; a
-backward accepts one saved array (first axis 1) for many upstream gradients (first axis R), and leaves all of them as
-they are unless its docstring says that it works in place.
+backward accepts one saved array (first axis 1, or none) for many upstream gradients (first axis R), and leaves all of them
+as they are unless its docstring says that it works in place.
 """
 
 import math
@@ -131,7 +131,7 @@ def layernorm_forward(x, weight, bias, eps: float):
 
 
 def layernorm_backward(dy, xhat, rstd, weight):
-    """Give dx for dy (R, ..., C), with xhat and rstd as the forward gave them, their first axis R or 1.
+    """Give dx for dy (R, ..., C), with xhat and rstd as the forward gave them, their first axis R, 1 or none.
 
     With dxhat = dy * weight: dx = rstd * (dxhat - mean(dxhat) - xhat * mean(dxhat * xhat)), the means over C. What many dy
     share, rstd * weight, is multiplied first.
@@ -150,12 +150,12 @@ def layernorm_backward(dy, xhat, rstd, weight):
 
 
 def _paired_blocks(many, saved):
-    """Walk over blocks of the arrays `many` (R, ..., C) beside the same rows of those `saved` (R or 1, ..., C or 1)."""
+    """Walk over blocks of the arrays `many` (R, ..., C) beside the same rows of those `saved` (R, 1 or no first axis)."""
     if many[0].size <= BLOCK:
         yield *many, *saved
         return
     width, count = many[0].shape[-1], len(many[0])
-    if len(saved[0]) == count:
+    if saved[0].size == many[0].size:
         arrays = tuple(a.reshape(-1, a.shape[-1]) for a in (*many, *saved))
         for rows in _row_blocks(len(arrays[0]), width):
             yield tuple(a[rows] for a in arrays)
@@ -184,9 +184,9 @@ def softmax_forward(scores, scale: float, bias=None):
 
 
 def softmax_backward(dprobs, probs, scale: float):
-    """Turn dprobs (R, H, T, T) in place into dscores = scale * probs * (dprobs - sum(dprobs * probs)); probs (R or 1, ...).
+    """Turn dprobs (R, H, T, T) in place into dscores = scale * probs * (dprobs - sum(dprobs * probs)).
 
-    The sum runs over the last axis.
+    The sum runs over the last axis; the first axis of probs is R, 1 or none.
     """
     width = dprobs.shape[-1]
     ones = np.ones((width, 1), dprobs.dtype)

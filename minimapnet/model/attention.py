@@ -41,21 +41,21 @@ def attention_forward(qkv, heads, bias=None, keep=None):
 
 
 def attention_backward(dout, cache):
-    """The mirror of the above: dout (R, T, C) -> dqkv (R, T, 3C), where the cache holds R sentences or one."""
+    """The mirror of the above: dout (..., B, T, C) -> dqkv (..., B, T, 3C), B being the cache's."""
     xp = backend.xp
     qkv, probs, heads, scale, keep = cache
-    R, T, C = dout.shape
+    C = dout.shape[-1]
     q, k, v = _heads(qkv, heads)  # (B, H, T, D) each
-    dqkv = xp.empty((R, T, 3 * C), dout.dtype)
-    dq, dk, dv = _heads(dqkv, heads)  # (R, H, T, D) each, views to be filled
+    dqkv = xp.empty((*dout.shape[:-1], 3 * C), dout.dtype)
+    dq, dk, dv = _heads(dqkv, heads)  # (..., B, H, T, D) each, views to be filled
 
     # 6. out = mixed.swapaxes(1, 2).reshape(B, T, C)
-    dmixed = dout.reshape(R, T, heads, -1).swapaxes(1, 2)  # (R, H, T, D)
+    dmixed = dout.reshape(*dout.shape[:-1], heads, -1).swapaxes(-3, -2)  # (..., B, H, T, D)
 
     # 5. mixed = dropped @ v
     dropped = probs if keep is None else probs * keep
     ddropped = xp.matmul(dmixed, xp.ascontiguousarray(v.swapaxes(2, 3)))  # (R, H, T, T), as in the forward
-    xp.matmul(dropped.swapaxes(2, 3), dmixed, out=dv)  # (R, H, T, D)
+    xp.matmul(dropped.swapaxes(2, 3), dmixed, out=dv)  # (..., B, H, T, D)
 
     # 4. dropped = probs * keep
     dscores = ddropped if keep is None else ddropped * keep  # (R, H, T, T)
@@ -64,46 +64,44 @@ def attention_backward(dout, cache):
     backend.kernels.softmax_backward(dscores, probs, scale)  # (R, H, T, T), in place: nobody else holds it
 
     # 2. scores = q @ k.swapaxes(2, 3)
-    xp.matmul(dscores, k, out=dq)  # (R, H, T, D)
-    xp.matmul(dscores.swapaxes(2, 3), q, out=dk)  # (R, H, T, D)
+    xp.matmul(dscores, k, out=dq)  # (..., B, H, T, D)
+    xp.matmul(dscores.swapaxes(-2, -1), q, out=dk)  # (..., B, H, T, D)
 
     # 1. q, k, v = heads of qkv: the views have filled dqkv
     return dqkv
 
 
 def attention_row_backward(dmixed, cache, places):
-    """Go back from one token's output alone, for each of R replicas of one sentence: dmixed (R, C), places (R,) in [0, T).
+    """Go back from one token's output alone, for each of R replicas: dmixed (B, R, C), places (B, R) in [0, T).
 
     Only the query at that place was asked. So of the scores' gradients one row is left, and the gradients of the keys and
     the values are outer products: head h gives dk_s = dscore_s * q and dv_s = prob_s * dmixed at token s. They are handed
-    back as these factors, which are T times smaller than what they multiply out to:
-    dq (R, H, D), and for keys and values the (over_tokens (R, 2H, T), over_channels (R, 2H, D)) of each head, keys first.
+    back as these factors, which are T times smaller than what they multiply out to: dq (B, R, H, D), and for keys and values
+    the (over_tokens (B, R, 2H, T), over_channels (B, R, 2H, D)) of each head, keys first.
     """
     xp = backend.xp
     qkv, probs, heads, scale, _ = cache
-    q, k, v = _heads(qkv, heads)  # (1, H, T, D) each
-    R = len(dmixed)
+    q, k, v = _heads(qkv, heads)  # (B, H, T, D) each
+    here = xp.arange(len(places))[:, None], places
 
     # 6. out = mixed.swapaxes(1, 2).reshape(B, T, C)
-    dmixed = dmixed.reshape(R, heads, -1)  # (R, H, D)
+    dmixed = dmixed.reshape(*dmixed.shape[:-1], heads, -1)  # (B, R, H, D)
 
     # 5. mixed = probs @ v
-    asked = probs[0].swapaxes(0, 1)[places]  # (R, H, T)
-    dscores = xp.matmul(dmixed.swapaxes(0, 1), v[0].swapaxes(1, 2))  # (H, R, T)
-    dscores = xp.ascontiguousarray(dscores.swapaxes(0, 1))[:, :, None]  # (R, H, 1, T)
+    asked = probs.swapaxes(1, 2)[here]  # (B, R, H, T)
+    dscores = xp.matmul(dmixed.swapaxes(1, 2), v.swapaxes(2, 3))  # (B, H, R, T)
+    dscores = xp.ascontiguousarray(dscores.swapaxes(1, 2))  # (B, R, H, T)
 
     # 3. probs = softmax(scale * scores + bias)
-    backend.kernels.softmax_backward(dscores, asked[:, :, None], scale)  # (R, H, 1, T), in place
-    dscores = dscores[:, :, 0]  # (R, H, T)
+    backend.kernels.softmax_backward(dscores, asked, scale)  # (B, R, H, T), in place
 
     # 2. scores = q @ k.swapaxes(2, 3)
-    dq = xp.matmul(dscores.swapaxes(0, 1), k[0]).swapaxes(0, 1)  # (R, H, D)
-    asking = q[0].swapaxes(0, 1)[places]  # (R, H, D)
-    return dq, xp.concatenate([dscores, asked], axis=1), xp.concatenate([asking, dmixed], axis=1)
+    dq = xp.matmul(dscores.swapaxes(1, 2), k).swapaxes(1, 2)  # (B, R, H, D)
+    asking = q.swapaxes(1, 2)[here]  # (B, R, H, D)
+    return dq, xp.concatenate([dscores, asked], axis=2), xp.concatenate([asking, dmixed], axis=2)
 
 
 def _heads(qkv, heads):
     """View (B, T, 3C) as queries, keys and values (B, H, T, D)."""
-    B, T, width = qkv.shape
-    parts = qkv.reshape(B, T, 3, heads, width // (3 * heads))  # (B, T, 3, H, D)
-    return tuple(parts[:, :, i].swapaxes(1, 2) for i in range(3))
+    parts = qkv.reshape(*qkv.shape[:-1], 3, heads, -1)  # (..., T, 3, H, D)
+    return tuple(parts[..., i, :, :].swapaxes(-3, -2) for i in range(3))

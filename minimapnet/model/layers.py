@@ -4,7 +4,8 @@ A backward is the mirror of its forward: it undoes the stages in reverse and quo
 given, since many backwards may follow one forward. What becomes of a parameter's gradient is not decided here: a layer
 hands its input and its output's gradient to a *reader* (see readers.py), which adds up whatever it is after.
 
-Caches may hold one sentence (B = 1) while `dout` holds many replicas of it (R of them): every line below broadcasts.
+The cache of B sentences serves R replicas of each of them at once: `dout` then is (R, B, T, C) where it else is (B, T, C),
+and every line below broadcasts.
 
 Axis letters: B sentences, T tokens, C channels, F feed-forward channels, V vocabulary, N masked tokens.
 """

@@ -19,7 +19,8 @@ A bias is the weight of an input that is always 1: wherever x stands, read (x, 1
 
 Source of 3: Goodfellow 2015, arXiv 1510.01799 (one row), Li et al. 2022, arXiv 2110.05679 ("ghost norm", many rows).
 
-Axis letters: U units, T rows of a unit, C channels in, F channels out, V vocabulary, G groups of equal ids.
+Axis letters: U units, T rows of a unit, C channels in, F channels out, V vocabulary, G groups of equal ids. The units lie in
+one axis, sequence by sequence, or in two: R replicas of each of S sentences. What is said of U holds of both.
 """
 
 from minimapnet import backend
@@ -31,8 +32,8 @@ class NormReader:
     """Adds up `squares`: parameter (or layer, weight and bias together) -> squared gradient norms (U,).
 
     `by_unit` turns rows (N, C) that several units hold together into (U, T, C). `gradients` is a GradientReader that is to
-    read the same pass, or None. `factors`, a dict, says that the units are replicas of one sentence; it keeps what has been
-    factored for the next of them.
+    read the same pass, or None. `factors`, a dict, says that the units are (R, S), replicas of sentences; it keeps what has
+    been factored for the next of them.
     """
 
     def __init__(self, by_unit, tied, gradients=None, factors=None):
@@ -41,7 +42,7 @@ class NormReader:
         self.decoding = None  # (h (U, T, C), dlogits (U, T, V)) of a tied decoder, until the word embedding is met
 
     def linear(self, name, x, dy):
-        rows, d = self._by_unit(x), self._by_unit(dy)  # (U or 1, T, C), (U, T, F)
+        rows, d = self._by_unit(x), self._by_unit(dy)  # (U or S, T, C), (U, T, F)
         if self._should_multiply_out(rows, d):
             self._multiply_out(name, rows, d)
             return
@@ -77,21 +78,21 @@ class NormReader:
             self.gradients.embedding(name, ids, dy)
 
     def _by_unit(self, rows):
-        return rows if rows.ndim == 3 else self.by_unit(rows)
+        return rows if rows.ndim > 2 else self.by_unit(rows)
 
     def add(self, name, more):
         """Add squared norms (U,) to those of the layer or parameter `name`."""
         self.squares[name] = self.squares[name] + more if name in self.squares else more
 
     def _product_squares(self, name, x, d):
-        if self.factors is None or d.shape[1] == 1:
+        if self.factors is None or d.shape[-2] == 1:
             return _gram_squares(x, d, 1.0)
         if name not in self.factors:
-            (self.factors[name],) = factor(x)
+            self.factors[name] = factor(x)
         return _factored_squares(self.factors[name], d)
 
     def _should_multiply_out(self, x, d):
-        (T, C), F = x.shape[1:], d.shape[2]
+        (T, C), F = x.shape[-2:], d.shape[-1]
         if self.factors is not None or T == 1:
             return False
         gram = 4 * T * T * (C + F)  # operations, those in float64 counted twice
@@ -101,7 +102,7 @@ class NormReader:
     def _multiply_out(self, name, x, d):
         U, C, F = len(x), x.shape[2], d.shape[2]
         step = max(1, backend.kernels.PRODUCT_ELEMENTS // (C * F))  # sequences at a time
-        bias, found = sum_rows(d), []  # (U, F)
+        bias, found = sum_rows(d), []  # (U, 1, F)
         for start in range(0, U, step):
             units = slice(start, start + step)
             products = backend.xp.matmul(x[units].swapaxes(1, 2), d[units])  # (step, C, F)
@@ -110,44 +111,49 @@ class NormReader:
                 self.gradients.add(f"{name}.weight", products[0] if step == 1 else products.sum(axis=0))
         self.add(name, backend.xp.concatenate(found) + squares(bias))
         if self.gradients:
-            self.gradients.add(f"{name}.bias", bias.sum(axis=0))
+            self.gradients.add(f"{name}.bias", bias.sum(axis=(0, 1)))
 
 
 def squares(array):
-    """Give the sum of the squares of each unit: (U, ...) -> (U,), as products of a row with itself, which BLAS adds up."""
-    flat = array.reshape(len(array), 1, -1)  # (U, 1, n)
-    return backend.xp.matmul(flat, flat.swapaxes(1, 2))[:, 0, 0]
+    """Give the sum of the squares of each unit: (U, n, m) -> (U,), as products of a row with itself, which BLAS adds up."""
+    flat = array.reshape(*array.shape[:-2], 1, -1)  # (U, 1, n*m)
+    return backend.xp.matmul(flat, flat.swapaxes(-1, -2))[..., 0, 0]
+
+
+def row_squares(rows):
+    """Give the sum of the squares of each row: (..., C) -> (...)."""
+    return squares(rows[..., None, :])
 
 
 def sum_rows(rows):
-    """Add up the rows of each unit: (U, T, C) -> (U, C)."""
-    return backend.xp.ones(rows.shape[1], rows.dtype) @ rows
+    """Add up the rows of each unit: (U, T, C) -> (U, 1, C)."""
+    return backend.xp.ones((1, rows.shape[-2]), rows.dtype) @ rows
 
 
 def _gram_squares(x, d, one):
     """Give |sum_t (x_t, one) d_t^T|^2 by the Gram tables: x (U, T, C), d (U, T, F) -> (U,). With one row it is rank one."""
     xp = backend.xp
-    if x.shape[1] == 1:
+    if x.shape[-2] == 1:
         return (squares(x) + one) * squares(d)
     x, d = x.astype("float64"), d.astype("float64")
-    gram_x = xp.matmul(x, x.swapaxes(1, 2)) + one  # (U, T, T)
-    gram_d = xp.matmul(d, d.swapaxes(1, 2))  # (U, T, T)
-    return (gram_x * gram_d).sum(axis=(1, 2))
+    gram_x = xp.matmul(x, x.swapaxes(-1, -2)) + one  # (U, T, T)
+    gram_d = xp.matmul(d, d.swapaxes(-1, -2))  # (U, T, T)
+    return (gram_x * gram_d).sum(axis=(-1, -2))
 
 
 def _factored_squares(R, d):
-    """Give |R D|^2 of each unit: R (min(T, C + 1), T) as `factor` gives it, d (U, T, F) -> (U,).
+    """Give |R D|^2 of each unit: R (S, min(T, C + 1), T) as `factor` gives it, d (U, T, F) -> (U,).
 
     Where R is a triangle, it is taken by bands of its rows, so that most of what lies left of the diagonal is spared.
     """
     xp = backend.xp
-    rows, T = R.shape
+    rows, T = R.shape[-2:]
     band = -(-T // BANDS) if rows == T else rows
-    columns, triangle = d.swapaxes(1, 2), R.T  # (U, F, T), (T, rows)
-    product = xp.empty((*columns.shape[:2], rows), d.dtype)  # (U, F, rows)
+    columns, triangle = d.swapaxes(-1, -2), R.swapaxes(-1, -2)  # (U, F, T), (S, T, rows)
+    product = xp.empty((*columns.shape[:-1], rows), d.dtype)  # (U, F, rows)
     for start in range(0, rows, band):
         some = slice(start, start + band)
-        xp.matmul(columns[:, :, start:], triangle[start:, some], out=product[:, :, some])
+        xp.matmul(columns[..., start:], triangle[..., start:, some], out=product[..., some])
     return squares(product)
 
 
@@ -171,34 +177,34 @@ def factor(x):
 
 
 def _sum_by_id(ids, dy):
-    """Add up the rows of dy (U, T, C) whose ids (U or 1, T) are equal.
+    """Add up the rows of dy (U, T, C) whose ids (U or S, T) are equal.
 
-    -> the sums (U, G, C), their ids (U or 1, G), and (U or 1, G) which of them count. Where all units are of one sentence, G
-    is the number of different ids and all of them count. Otherwise the numbers differ and G is T: a sum stands where its id
-    occurs first, and the other places, which do not count, hold zeros.
+    -> the sums (U, G, C), their ids (U or S, G), and (U or S, G) which of them count. G is the largest number of different
+    ids in a sentence; where there are fewer, the sums left over do not count and are zeros.
     """
     xp = backend.xp
-    same = ids[:, :, None] == ids[:, None, :]  # (U or 1, T, T)
-    first = same.argmax(axis=2) == xp.arange(ids.shape[1])  # (U or 1, T)
-    if len(ids) == 1:
-        (places,) = xp.nonzero(first[0])  # (G,)
-        same, first, ids = same[:, places], first[:, places], ids[:, places]
+    same = ids[:, :, None] == ids[:, None, :]  # (S, T, T)
+    first = same.argmax(axis=2) == xp.arange(ids.shape[1])  # (S, T)
+    most = int(first.sum(axis=1).max())
+    places = xp.argsort(xp.where(first, 0, 1), axis=1)[:, :most]  # (S, G), in any order
+    here = xp.arange(len(ids))[:, None], places
+    same, first, ids = same[here], first[here], ids[here]  # (S, G, T), (S, G), (S, G)
     return xp.matmul((same & first[:, :, None]).astype(dy.dtype), dy), ids, first
 
 
 def _tied_squares(ids, dy, h, dlogits):
     """Give the squared norm of the word embedding's gradient where it is the decoder's weight too.
 
-    As an input table it gets the rows dy (U, T, C) at ids (U or 1, T); as the decoder it gets sum_j dlogits_j h_j^T, with
+    As an input table it gets the rows dy (U, T, C) at ids (U or S, T); as the decoder it gets sum_j dlogits_j h_j^T, with
     dlogits (U, K, V) and h (U, K, C). On the rows of words that occur in the sentence, both are added before they are
     squared: that is where the cross term 2 <G_in, G_head> comes from. The other words' rows, nearly all, come from the
     decoder alone, and there the norm of a product is had from its factors.
     """
     xp = backend.xp
-    table_rows, words, count = _sum_by_id(ids, dy)  # (U, G, C), (U or 1, G), (U or 1, G)
-    units = xp.arange(len(dy))[:, None]
-    decoded = dlogits.swapaxes(1, 2)[units, words] * count[:, :, None]  # (U, G, K)
-    table_rows += decoded * h if h.shape[1] == 1 else xp.matmul(decoded, h)  # (U, G, C)
+    table_rows, words, count = _sum_by_id(ids, dy)  # (U, G, C), (U or S, G), (U or S, G)
+    here = ..., xp.arange(len(ids))[:, None], words, slice(None)
+    decoded = dlogits.swapaxes(-1, -2)[here] * count[:, :, None]  # (U, G, K)
+    table_rows += decoded * h if h.shape[-2] == 1 else xp.matmul(decoded, h)  # (U, G, C)
     others = dlogits.copy()
-    others.swapaxes(1, 2)[units, words] = 0
+    others.swapaxes(-1, -2)[here] = 0
     return squares(table_rows) + _gram_squares(h, others, 0.0)

@@ -3,6 +3,8 @@
 Axis letters: B sentences, T tokens, K places for masked positions in a row, N masked tokens of one sentence.
 """
 
+from itertools import groupby, pairwise
+
 import numpy
 
 from minimapnet import backend
@@ -12,7 +14,7 @@ from minimapnet.model.masked_batch import masked_batch
 from minimapnet.model.norm_reader import NormReader
 from minimapnet.model.replicas import input_factors, replicas_backward
 
-MEMORY_BUDGET = 32 * 2**20  # bytes that the replicas may fill
+MEMORY_BUDGET = 16 * 2**20  # bytes that the replicas may fill
 
 
 def sequence_gradient_norms(model, ids, positions, weights=None, attention_mask=None, token_type_ids=None):
@@ -107,9 +109,9 @@ def group_of(name: str) -> str:
 
 def _replicas_at_once(config, tokens, memory_budget):
     """Give the number of replicas whose arrays, as alive at once in one layer's backward, fit into the budget."""
-    wide, narrow = 3 * config.intermediate_size, 12 * config.hidden_size
-    table = 2 * config.num_attention_heads * tokens
-    replica = tokens * (wide + narrow + table) * (8 if config.dtype == "float64" else 4)  # bytes
+    C, F, scores = config.hidden_size, config.intermediate_size, config.num_attention_heads * tokens
+    alive = max(2 * F + 3 * C, 8 * C, 6 * C + scores)  # numbers a token: in the feed-forward, around qkv, in the attention
+    replica = tokens * alive * (8 if config.dtype == "float64" else 4)  # bytes
     return max(1, memory_budget // replica)
 
 
@@ -125,28 +127,43 @@ def _part_squares(model, part, replicas):
     dx, dmixed = model.tokenwise_backward(len(caches) - 1, dhidden, tokenwise_cache, reader)  # (N, C), (N, C)
 
     # Below it a token's loss has spread over its sentence: from here on each token has a replica of all T rows.
-    below = embedding_cache, caches[:-1]
-    found = []
+    below = (embedding_cache, caches[:-1]), mixing_cache
     factors = input_factors(caches[:-1])  # {layer: (B, min(T, C + 1), T)}
     parameters = {id(array) for array in model.params.values()}
-    for b, one in enumerate(_by_sentence((below, mixing_cache), len(part.starts) - 1, parameters)):
-        tokens = part.tokens(slice(b, b + 1))
-        of_sentence = {name: factor[b] for name, factor in factors.items()}
-        for start in range(tokens.start, tokens.stop, replicas):
-            some = slice(start, min(start + replicas, tokens.stop))
-            dense = NormReader(None, model.config.tie_word_embeddings, factors=of_sentence)
-            dense.decoding = reader.decoding and tuple(array[some] for array in reader.decoding)
-            replicas_backward(model, dx[some], dmixed[some], rows[some], one, dense)
-            found.append(dense.squares)
+    of_tokens = dx, dmixed, rows, *(reader.decoding or ())  # (N, ...)
+    found = []
+    for sentences, tokens in _chunks(part.starts, replicas):
+        S = sentences.stop - sentences.start
+        dx, dmixed, rows, *decoding = (array[tokens].reshape(S, -1, *array.shape[1:]) for array in of_tokens)  # (S, R, ...)
+        dense = NormReader(None, reader.tied, factors={name: factor[sentences] for name, factor in factors.items()})
+        dense.decoding = [array.swapaxes(0, 1) for array in decoding]  # (R, S, 1, C), (R, S, 1, V)
+        replicas_backward(model, dx, dmixed, rows, _rows_of(below, sentences, parameters), dense)
+        found.append({name: values.T.reshape(-1) for name, values in dense.squares.items()})  # (S*R,)
     squares = {name: backend.xp.concatenate([one[name] for one in found]) for name in found[0]}
     return reader.squares | squares
 
 
-def _by_sentence(cache, sentences, parameters):
-    """Give what each sentence has in a cache of several: its row of every array, but the parameters (by id) as they are."""
-    if isinstance(cache, (tuple, list)) and cache:
-        parts = [_by_sentence(part, sentences, parameters) for part in cache]
-        return [type(cache)(one) for one in zip(*parts, strict=True)]
+def _chunks(starts, replicas):
+    """Give the slices (of sentences, of masked tokens) that go back together, at most `replicas` tokens of them.
+
+    They are neighbouring sentences with equally many masked tokens, or some of the masked tokens of one sentence. `starts`
+    (B + 1,) says where each sentence's tokens begin.
+    """
+    starts = starts.tolist()
+    counts = [stop - start for start, stop in pairwise(starts)]
+    for count, neighbours in groupby(range(len(counts)), key=counts.__getitem__):
+        numbers, most = list(neighbours), max(1, replicas // max(1, count))
+        for b in range(numbers[0], numbers[-1] + 1, most):
+            sentences = slice(b, min(b + most, numbers[-1] + 1))
+            stop = starts[sentences.stop]
+            for token in range(starts[b], stop, replicas):
+                yield sentences, slice(token, min(token + replicas, stop))
+
+
+def _rows_of(cache, where, parameters):
+    """Give what some of the sentences have in a cache: their rows of every array, but the parameters (by id) as they are."""
+    if isinstance(cache, (tuple, list)):
+        return type(cache)([_rows_of(part, where, parameters) for part in cache])
     if id(cache) in parameters or not hasattr(cache, "shape"):
-        return [cache] * sentences
-    return [cache[b : b + 1] for b in range(sentences)]
+        return cache
+    return cache[where]

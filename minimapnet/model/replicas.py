@@ -15,19 +15,25 @@ a number for each row times xhat, which all replicas of the sentence share:
 
 GELU's slope then multiplies number by number, and the low rank ends.
 
-Axis letters: R replicas, M outer products of a replica, T tokens, C channels, F feed-forward, H heads, D channels of a head.
+Several sentences go together. Up to here, where products are small, a sentence's replicas lie side by side, (S, R, ...), so
+that they are the rows of one product with what the sentence holds. What is dense has the replicas first, (R, S, T, ...), and
+the cache of the S sentences broadcasts against it.
+
+Axis letters: S sentences, R replicas of each, M outer products of a replica, T tokens, C channels, F feed-forward, H heads,
+D channels of a head.
 """
 
 from minimapnet import backend
 from minimapnet.model.attention import attention_row_backward
-from minimapnet.model.norm_reader import factor, squares, sum_rows
+from minimapnet.model.norm_reader import factor, row_squares, squares, sum_rows
 
 
 def replicas_backward(model, dx, dmixed, rows, cache, reader):
-    """Go back from the last layer's attention to the embeddings with R replicas of one sentence.
+    """Go back from the last layer's attention to the embeddings with R replicas of each of S sentences.
 
-    dx and dmixed (R, C) are what reaches the last layer's input directly and through its attention, at the places rows (R,),
-    counted through whole sentences; `cache` is the sentence's, of (the encoder below the last layer, the last attention).
+    dx and dmixed (S, R, C) are what reaches the last layer's input directly and through its attention, at the places rows
+    (S, R), counted through whole sentences; `cache` is the sentences', of (the encoder below the last layer, the last
+    attention). The reader's units are (R, S).
     """
     below, mixing_cache = cache
     embedding_cache, caches = below
@@ -36,10 +42,7 @@ def replicas_backward(model, dx, dmixed, rows, cache, reader):
         model.embedding_backward(_multiplied_out(u, v), embedding_cache, reader)
         return
     i = len(caches) - 1
-    mixing_cache, tokenwise_cache, _, _ = caches[i]
-    dx, dy = _feed_end_backward(i, u, v, tokenwise_cache, reader)  # (R, T, C), (R, T, F)
-    dx, dmixed = model.feed_start_backward(i, dx, dy, tokenwise_cache, reader)  # (R, T, C) each
-    dx += model.mixing_backward(i, dmixed, mixing_cache, reader)
+    dx = _layer_backward(model, i, u, v, caches[i], reader)  # (R, S, T, C)
     model.encoder_backward(dx, (embedding_cache, caches[:i]), reader)
 
 
@@ -54,64 +57,81 @@ def input_factors(caches):
 
 
 def _mixing_row_backward(i, dx, dmixed, cache, rows, reader):
-    """What `Bert.mixing_backward` and the sum after it do, where of each replica one row is not zero: (R, C) -> u, v.
+    """What `Bert.mixing_backward` and the sum after it do, where of each replica one row is not zero: (S, R, C) -> u, v.
 
     The keys' and values' gradients are outer products, and go through the weight head by head. The squared norms are
-    products of the squared norms of the factors. -> u (R, M, T), v (R, M, C).
+    products of the squared norms of the factors. -> u (S, R, M, T), v (S, R, M, C).
     """
     xp = backend.xp
     (x, weight), attention_cache = cache
-    T, C = x.shape[1:]
-    places = rows % T  # (R,), in the sentence
+    S, T, C = x.shape
+    places = rows % T  # (S, R), in the sentence
+    here = xp.arange(S)[:, None], places
     dq, over_tokens, over_channels = attention_row_backward(dmixed, attention_cache, places)
-    R, H, D = dq.shape
-    with_one = xp.concatenate([x[0], xp.ones((T, 1), x.dtype)], axis=1)  # (T, C + 1): the bias is the weight of a 1
+    _, R, H, D = dq.shape
+    with_one = xp.concatenate([x, xp.ones((S, T, 1), x.dtype)], axis=2)  # (S, T, C + 1): the bias is the weight of a 1
 
     # |x^T dq| where dq is one row: rank one; |x^T dk| and |x^T dv|: each head |x^T over_tokens| |over_channels|
-    asking = squares(with_one[places]) * squares(dq)  # (R,)
-    summed = over_tokens.reshape(R * 2 * H, T) @ with_one  # (R*2H, C + 1)
-    answering = squares(summed) * squares(over_channels.reshape(R * 2 * H, D))  # (R*2H,)
-    reader.add(f"layer{i}.qkv", asking + answering.reshape(R, 2 * H).sum(axis=1))
+    asking = row_squares(with_one[here]) * squares(dq)  # (S, R)
+    summed = over_tokens.reshape(S, R * 2 * H, T) @ with_one  # (S, R*2H, C + 1)
+    answering = row_squares(summed).reshape(S, R, 2 * H) * row_squares(over_channels)  # (S, R, 2H)
+    reader.add(f"layer{i}.qkv", (asking + answering.sum(axis=2)).T)
 
     # dx + dqkv @ W^T: the keys' and values' part head by head, then the row at the place
     heads = weight[:, C:].reshape(C, 2 * H, D).transpose(1, 2, 0)  # (2H, D, C)
-    u, v = xp.zeros((R, 2 * H + 1, T), x.dtype), xp.empty((R, 2 * H + 1, C), x.dtype)
-    u[:, :-1] = over_tokens
-    u[xp.arange(R), -1, places] = 1
-    v[:, :-1] = xp.matmul(over_channels.swapaxes(0, 1), heads).swapaxes(0, 1)  # (R, 2H, C)
-    v[:, -1] = dx + dq.reshape(R, C) @ weight[:, :C].T
+    by_head = xp.matmul(over_channels.reshape(S * R, 2 * H, D).swapaxes(0, 1), heads)  # (2H, S*R, C)
+    u, v = xp.zeros((S, R, 2 * H + 1, T), x.dtype), xp.empty((S, R, 2 * H + 1, C), x.dtype)
+    u[:, :, :-1] = over_tokens
+    u[here[0], xp.arange(R), -1, places] = 1
+    v[:, :, :-1] = by_head.swapaxes(0, 1).reshape(S, R, 2 * H, C)
+    v[:, :, -1] = dx + dq.reshape(S, R, C) @ weight[:, :C].T
     return u, v
 
 
+def _layer_backward(model, i, u, v, cache, reader):
+    """What `Bert.layer_backward` does, for dx = u^T v, u (S, R, M, T), v (S, R, M, C) -> dx (R, S, T, C)."""
+    mixing_cache, tokenwise_cache, _, _ = cache
+    dx, dy = _feed_end_backward(i, u, v, tokenwise_cache, reader)  # (R, S, T, C), (R, S, T, F)
+    dx, dmixed = model.feed_start_backward(i, dx, dy, tokenwise_cache, reader)  # (R, S, T, C) each
+    del dy  # the widest array of all
+    return dx + model.mixing_backward(i, dmixed, mixing_cache, reader)
+
+
 def _feed_end_backward(i, u, v, cache, reader):
-    """What `Bert.feed_end_backward` does, for dx = u^T v: u (R, M, T), v (R, M, C) -> dx (R, T, C), dy (R, T, F)."""
+    """What `Bert.feed_end_backward` does, for dx = u^T v, u (S, R, M, T), v (S, R, M, C).
+
+    -> dx (R, S, T, C), dy (R, S, T, F).
+    """
     xp = backend.xp
-    _, _, slope, (feed_x, feed_weight), _, norm_cache = cache  # slope (1, T, F)
-    (xhat,), (rstd,), norm_weight = norm_cache  # (T, C), (T, 1), (C,)
-    R, M, C = v.shape
-    T, F = len(xhat), len(feed_weight)
+    _, _, slope, (feed_x, feed_weight), _, norm_cache = cache  # slope (S, T, F)
+    xhat, rstd, norm_weight = norm_cache  # (S, T, C), (S, T, 1), (C,)
+    S, R, M, C = v.shape
+    T, F = xhat.shape[1], len(feed_weight)
 
     # 3. x = norm(y + x): its scale's gradient is sum_t dx * xhat = sum_k v_k * (xhat^T u_k), its shift's sum_t dx
-    scale = sum_rows((u.reshape(R * M, T) @ xhat).reshape(R, M, C) * v)  # (R, C)
-    shift = xp.matmul(u.sum(axis=2)[:, None], v)  # (R, 1, C)
-    reader.add(f"layer{i}.feed_norm", squares(scale) + squares(shift))
+    scale = sum_rows((u.reshape(S, R * M, T) @ xhat).reshape(S, R, M, C) * v)  # (S, R, 1, C)
+    shift = xp.matmul(u.sum(axis=3)[:, :, None], v)  # (S, R, 1, C)
+    reader.add(f"layer{i}.feed_norm", (squares(scale) + squares(shift)).T)
     v = v * norm_weight
     v -= v @ xp.full((C, 1), 1 / C, v.dtype)  # the means
-    agreement = (v.reshape(R * M, C) @ xhat.T).reshape(R, M, T)
-    u = u * rstd[:, 0]  # on the side that is narrow
-    c = (u * agreement).sum(axis=1)[:, :, None] / C  # (R, T, 1)
-    dx = _multiplied_out(u, v)  # (R, T, C)
+    agreement = (v.reshape(S, R * M, C) @ xhat.swapaxes(1, 2)).reshape(S, R, M, T)
+    u = u * rstd.reshape(S, 1, 1, T)  # on the side that is narrow
+    c = (u * agreement).sum(axis=2).swapaxes(0, 1)[..., None] / C  # (R, S, T, 1)
+    dx = _multiplied_out(u, v)  # (R, S, T, C)
     dx -= c * xhat
 
     # 2. y = feed_out(gelu(y))
     reader.linear(f"layer{i}.feed_out", feed_x, dx)
-    through = xp.concatenate([v.reshape(R * M, C), xhat]) @ feed_weight.T  # (R*M + T, F): one product is faster than two
-    dy = _multiplied_out(u, through[:-T].reshape(R, M, F))  # (R, T, F)
-    dy -= c * through[-T:]
+    both = xp.concatenate([v.reshape(S, R * M, C), xhat], axis=1)  # (S, R*M + T, C): one product is faster than two
+    through = both @ feed_weight.T  # (S, R*M + T, F)
+    dy = _multiplied_out(u, through[:, :-T].reshape(S, R, M, F))  # (R, S, T, F)
+    dy -= c * through[:, -T:]
     dy *= slope
     return dx, dy
 
 
 def _multiplied_out(u, v):
-    """Give u^T v of each replica: u (R, M, T), v (R, M, C) -> (R, T, C)."""
-    return backend.xp.matmul(u.swapaxes(1, 2), v)
+    """Give u^T v of each replica: u (S, R, M, T), v (S, R, M, C) -> (R, S, T, C)."""
+    S, R, _, T = u.shape
+    out = backend.xp.empty((R, S, T, v.shape[-1]), v.dtype)
+    return backend.xp.matmul(u.transpose(1, 0, 3, 2), v.swapaxes(0, 1), out=out)
