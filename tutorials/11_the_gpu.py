@@ -174,7 +174,7 @@ print(f"on the device: {plain.moved / 1e6:.0f} MB were read and written by {plai
 print(f"it stays there: {4 * model.flat.nbytes:,} bytes of parameters, gradient and AdamW's two moments")
 
 # %% [markdown]
-# So `10,496` bytes go across, and `8` come back, while `98` MB are read and written on the device. We can account for
+# So `10,496` bytes go across, and `8` come back, while `100` MB are read and written on the device. We can account for
 # every one:
 #
 # $$ \underbrace{2 \cdot 32 \cdot 18 \cdot 8}_{\text{ids and token types } (B, T)}
@@ -277,9 +277,9 @@ else:
     print(f"launches of a step: {plain.launches} with plain formulas, {fused.launches} with the package's kernels")
 
 # %% [markdown]
-# From `384` launches to `191`: about half. (The CUDA kernels ran on the CPU for this, by an emulation that we come to
+# From `388` launches to `195`: about half. (The CUDA kernels ran on the CPU for this, by an emulation that we come to
 # below.) What is left are matrix products, sums with a residual, lookups in the embedding and the adding up of
-# gradients. With the round numbers from above they take $191 \cdot 10 = 1910$ microseconds however small the batch: a
+# gradients. With the round numbers from above they take $195 \cdot 10 = 1950$ microseconds however small the batch: a
 # floor that no step can go below. On a large model it does not matter, since there the products take far longer. On a
 # small one it may be all that counts.
 
