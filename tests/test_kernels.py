@@ -15,11 +15,7 @@ from minimapnet import backend
 
 TOLERANCE = {"float64": 1e-12, "float32": 4e-6}  # of values about 1, made by sums of up to 700 terms
 WIDTHS = (1, 31, 33, 257, 700)  # 700 is wider than a block of CUDA threads
-SAVED = (
-    (4,),
-    (1,),
-    (),
-)  # first axes of what was saved, for gradients (4, 4, ...): without one, the second must not pass for it
+SAVED = ((4,), (1,), ())  # first axis of what was saved beside gradients (4, 4, ...); where it is (), 4 is the second's
 every_dtype = pytest.mark.parametrize("dtype", TOLERANCE)
 
 

@@ -133,9 +133,9 @@ def headroom(results: dict) -> Claim:
         found.append(verdicts.of_share(course[-1][1][1:], WORTH_IT))
         numbers.append(f"{masked_words(k)}: {uncertain_percent(course[-1][1])} of the mask variance at the last stage")
         answer.append(f"With {masked_words(k)}, the headroom is {_course(course)} of the mask variance: {found[-1]}.")
-    if start := start_of_branches(results):
-        shares = [f"{uncertain_percent(one['headroom_share'])} ({masked_words(one['k'])})" for one in start["masks"]]
-        answer.append(f"Where the branches start, it is {', '.join(shares)}.")
+    start = start_of_branches(results)
+    shares = [f"{uncertain_percent(one['headroom_share'])} ({masked_words(one['k'])})" for one in start["masks"]]
+    answer.append(f"Where the branches start, it is {', '.join(shares)}.")
     return Claim(
         "the headroom",
         "How much of the mask variance could the best proposal remove, by stage of training and by masked tokens?",
@@ -172,8 +172,7 @@ def approach(results: dict) -> Claim:
     ]
     if won <= 0:
         answer.append("Its masks have more variance than uniform ones.")
-    if (start := start_of_branches(results)) and start.get("mapnet"):
-        answer.append(f"Where the branches start, it wins {percent(start['mapnet']['headroom_won'])}.")
+    answer.append(f"Where the branches start, it wins {percent(start_of_branches(results)['mapnet']['headroom_won'])}.")
     answer += [
         f"At the end of its branches, {one['name']} wins {percent(one['mapnet']['headroom_won'])} (mean over seeds), with a "
         f"correlation of {one['mapnet']['correlation']:.2f} and a divergence of {one['mapnet']['kl']:.3g} nats."

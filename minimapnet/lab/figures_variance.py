@@ -66,7 +66,7 @@ def headroom(results: dict):
         values = [100 * one["headroom_share"][0] for one in stage["masks"]]
         by_masked.plot(ks, values, "-", marker=mark, markersize=6, color=str(shade), label=f"step {stage['step']:,}")
     by_masked.set_xticks(range(len(order)), [amount(k) for k in order])
-    by_masked.set_xlim(-0.15, len(order) - 0.15)  # room for the legend
+    by_masked.set_xlim(-0.15, len(order) + 0.2)  # room for the legend
     by_masked.set_xlabel("masked tokens, number or share")
     by_masked.set_title("by number of masked tokens", loc="left")
     by_masked.legend(frameon=False, loc="upper right")

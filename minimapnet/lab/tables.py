@@ -50,9 +50,9 @@ def cost_ratio(results: dict, times: dict, experiment: str, name: str) -> float 
     return steps[name]["ratio"] / steps[baseline]["ratio"] if name in steps and baseline in steps else None
 
 
-def start_of_branches(results: dict) -> dict | None:
-    """Give the stage measured where the branches start, after the restart; None where there is none."""
-    return results["experiments"].get("branches", {}).get("warm", {}).get("start")
+def start_of_branches(results: dict) -> dict:
+    """Give the stage measured where the branches start, after the restart."""
+    return results["experiments"]["branches"]["warm"]["start"]
 
 
 def of_proposals(results: dict, times: dict, experiment: str) -> Table:
@@ -124,7 +124,7 @@ def _stages(results):
     """Give (what its step is called, stage) of all stages, and of where the branches start."""
     found = [(f"{stage['step']:,}", stage) for stage in results["stages"]]
     start = start_of_branches(results)
-    return [*found, (f"{start['step']:,}, restarted", start)] if start else found
+    return [*found, (f"{start['step']:,}, restarted", start)]
 
 
 def _flat(settings, prefix):
