@@ -423,15 +423,15 @@ for K in counts:
     by_package.append(milliseconds)
     assert numpy.allclose(fast, slow, rtol=1e-3)  # (8, K) each
     print(f"{K:2} masked: loop {by_loop[-1]:7.1f} ms, package {by_package[-1]:5.1f} ms")
-assert by_loop[-1] > 3 * by_package[-1]
 
 # %%
 figure, axis = pyplot.subplots()
+faster = by_loop[-1] / by_package[-1]
 axis.plot(counts, by_loop, "s--", color="#E69F00", label="a gradient for each word, squared and added up")
 axis.plot(counts, by_package, "o-", color="#0072B2", label="the norms alone")
 axis.set(
     xlabel="masked words in each of 8 sentences", ylabel="milliseconds", xscale="log", yscale="log", xticks=counts,
-    xticklabels=counts, title="With 16 masked words the norms alone take less than a third of the time",
+    xticklabels=counts, title=f"With 16 masked words the norms alone are {faster:.1f} times as fast",
 )  # fmt: skip
 axis.set_yticks([10, 30, 100, 300, 1000], [10, 30, 100, 300, 1000])
 axis.minorticks_off()
@@ -439,8 +439,7 @@ axis.legend()
 pyplot.show()
 
 # %% [markdown]
-# Both give the same norms. Where all words are masked the loop takes more than three times as long, or the program would
-# have stopped; how much more depends on the machine.
+# Both give the same norms. The more words are masked, the more the loop takes; how much more depends on the machine.
 #
 # Masks of a single word, with which we began, gain less. There every word needs a forward pass of its own, since the
 # sentence with this word hidden is another input each time. What is saved is the building.

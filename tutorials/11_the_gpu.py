@@ -599,7 +599,6 @@ else:
     print(f"CuPy holds {pool.total_bytes() / 2**20:.0f} MiB of the device's memory")
     minimapnet.use("numpy")
     model.to_device()
-assert times["NumPy"][0] / SIZES[0] > 1.5 * times["NumPy"][-1] / SIZES[-1]
 for name, found in times.items():
     for rows, taken in zip(SIZES, found, strict=True):
         tokens = rows * trained.ROW_TOKENS

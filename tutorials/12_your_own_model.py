@@ -370,22 +370,20 @@ rows, places = numpy.nonzero(some.maskable)
 first = some.maskable.argmax(axis=1)[:, None]  # (B, 1): which token is masked does not matter for the time
 step = seconds(lambda: gradients(model, some.ids, first, attention_mask=some.attention_mask))
 norms = seconds(lambda: token_gradient_norms(model, some.ids[rows], places[:, None], some.attention_mask[rows]), repeats=3)
-dearest = 0.0
 print("masked     c* (R = 1)   c* (R = 4)")
 for name, report in reports.items():
     data, mask, headroom = (one.value for one in (report.data, report.mask, report.headroom))
     limits = [(data + mask / R) / (data + (mask - headroom) / R) for R in (1, 4)]
-    dearest = max(dearest, *limits)
     print(f"{name:8} {limits[0]:12.1f} {limits[1]:12.1f}")
 print(f"a step with exact norms of all single tokens takes {(step + norms) / step:.1f} times as long as a uniform one")
-assert FOLDER != STAND_IN or (step + norms) / step > dearest
 
 # %% [markdown]
 # How to read this for your model: where $c^{*}$ is near 1, importance sampling of masks has nothing to win, and you are
 # done. Where it is 2 or more at the size of masks that you train with, a cheap proposal such as MAPNet's (steps 9 and
-# 10) may pay. With exact norms it hardly ever does. Two warnings. The comparison is between masks of the *same* size:
-# the rival to beat is the best size of uniform masks, and step 10 shows that it can be hard to beat. And these figures
-# are those of this moment of training: early on all norms are alike, and there is nothing to win.
+# 10) may pay. Exact norms of all tokens pay only if the last line is below $c^{*}$: on our machine it was not. Two
+# warnings. The comparison is between masks of the *same* size: the rival to beat is the best size of uniform masks, and
+# step 10 shows that it can be hard to beat. And these figures are those of this moment of training: early on all norms
+# are alike, and there is nothing to win.
 #
 # ## How many tokens a second?
 #
