@@ -207,7 +207,9 @@ class Bert:
             dx, dmixed = scatter(dx, rows, shape), scatter(dmixed, rows, shape)  # (B, T, C)
 
         # 1. mixed = mixing(x)
-        return dx + self.mixing_backward(i, dmixed, mixing_cache, reader)  # (B, T, C)
+        dx_mixing = self.mixing_backward(i, dmixed, mixing_cache, reader)  # (B, T, C)
+        dx_mixing += dx
+        return dx_mixing
 
     def mixing_forward(self, i, x, sentences, dropout=None):
         """Where the tokens meet: x (B, T, C) -> mixed (B, T, C)."""
@@ -244,28 +246,27 @@ class Bert:
 
     def tokenwise_backward(self, i, dx, cache, reader):
         """The mirror of `tokenwise_forward`: dx (..., C) -> (dx, dmixed), both (..., C)."""
-        dx, dy = self.feed_end_backward(i, dx, cache, reader)  # (..., C), (..., F)
-        return self.feed_start_backward(i, dx, dy, cache, reader)
+        dx = self.feed_backward(i, dx, cache, reader)  # (..., C)
+        return self.gathered_backward(i, dx, cache, reader)
 
-    def feed_end_backward(self, i, dx, cache, reader):
-        """The mirror of `tokenwise_forward` after feed_in: dx (..., C) -> dx (..., C) and feed_in's dy (..., F)."""
-        _, _, gelu_cache, feed_cache, keep_feed, feed_norm_cache = cache
+    def feed_backward(self, i, dx, cache, reader):
+        """The mirror of `tokenwise_forward`'s stages 2 and 3: dx (..., C) -> (..., C)."""
+        _, in_cache, gelu_cache, feed_cache, keep_feed, feed_norm_cache = cache
 
         # 3. x = norm(dropout(y) + x)
         dx = layers.layernorm_backward(dx, feed_norm_cache, f"layer{i}.feed_norm", reader)
         dy = layers.dropout_backward(dx, keep_feed)
 
-        # 2. y = feed_out(gelu(y))
+        # 2. y = feed_out(gelu(feed_in(x)))
         dy = layers.linear_backward(dy, feed_cache, f"layer{i}.feed_out", reader)  # (..., F)
-        return dx, layers.gelu_backward(dy, gelu_cache)
+        dy = layers.gelu_backward(dy, gelu_cache)
+        dy = layers.linear_backward(dy, in_cache, f"layer{i}.feed_in", reader)  # (..., C)
+        dy += dx
+        return dy
 
-    def feed_start_backward(self, i, dx, dy, cache, reader):
-        """The mirror of `tokenwise_forward` up to feed_in: dx (..., C), dy (..., F) -> (dx, dmixed), both (..., C)."""
-        attention, in_cache, *_ = cache
-        out_cache, keep_attention, attention_norm_cache = attention
-
-        # 2. y = feed_in(x)
-        dx = dx + layers.linear_backward(dy, in_cache, f"layer{i}.feed_in", reader)  # (..., C)
+    def gathered_backward(self, i, dx, cache, reader):
+        """The mirror of `tokenwise_forward`'s stage 1: dx (..., C) -> (dx, dmixed), both (..., C)."""
+        out_cache, keep_attention, attention_norm_cache = cache[0]
 
         # 1. x = norm(dropout(attention_out(mixed)) + x)
         dx = layers.layernorm_backward(dx, attention_norm_cache, f"layer{i}.attention_norm", reader)

@@ -46,7 +46,7 @@ class NormReader:
         if self._should_multiply_out(rows, d):
             self._multiply_out(name, rows, d)
             return
-        self.add(name, self._product_squares(name, rows, d))
+        self.add(name, self.product_squares(name, rows, d))
         if self.gradients:
             self.gradients.linear(name, x, dy)
 
@@ -84,7 +84,8 @@ class NormReader:
         """Add squared norms (U,) to those of the layer or parameter `name`."""
         self.squares[name] = self.squares[name] + more if name in self.squares else more
 
-    def _product_squares(self, name, x, d):
+    def product_squares(self, name, x, d):
+        """Give |x^T d|^2 of each unit, for the linear layer `name`: x (U or S, T, C), d (U, T, F) -> (U,)."""
         if self.factors is None or d.shape[-2] == 1:
             return _gram_squares(x, d, 1.0)
         if name not in self.factors:

@@ -91,19 +91,20 @@ def _mixing_row_backward(i, dx, dmixed, cache, rows, reader):
 def _layer_backward(model, i, u, v, cache, reader):
     """What `Bert.layer_backward` does, for dx = u^T v, u (S, R, M, T), v (S, R, M, C) -> dx (R, S, T, C)."""
     mixing_cache, tokenwise_cache, _, _ = cache
-    dx, dy = _feed_end_backward(i, u, v, tokenwise_cache, reader)  # (R, S, T, C), (R, S, T, F)
-    dx, dmixed = model.feed_start_backward(i, dx, dy, tokenwise_cache, reader)  # (R, S, T, C) each
-    del dy  # the widest array of all
-    return dx + model.mixing_backward(i, dmixed, mixing_cache, reader)
+    dx = _feed_backward(i, u, v, tokenwise_cache, reader)  # (R, S, T, C)
+    dx, dmixed = model.gathered_backward(i, dx, tokenwise_cache, reader)  # (R, S, T, C) each
+    dx_mixing = model.mixing_backward(i, dmixed, mixing_cache, reader)  # (R, S, T, C)
+    dx_mixing += dx
+    return dx_mixing
 
 
-def _feed_end_backward(i, u, v, cache, reader):
-    """What `Bert.feed_end_backward` does, for dx = u^T v, u (S, R, M, T), v (S, R, M, C).
+def _feed_backward(i, u, v, cache, reader):
+    """What `Bert.feed_backward` does, for dx = u^T v: u (S, R, M, T), v (S, R, M, C) -> (R, S, T, C).
 
-    -> dx (R, S, T, C), dy (R, S, T, F).
+    What is as wide as the feed-forward lives only for the few replicas at a time that stay in the processor's cache.
     """
     xp = backend.xp
-    _, _, slope, (feed_x, feed_weight), _, norm_cache = cache  # slope (S, T, F)
+    _, (x, in_weight), slope, (feed_x, feed_weight), _, norm_cache = cache  # slope (S, T, F)
     xhat, rstd, norm_weight = norm_cache  # (S, T, C), (S, T, 1), (C,)
     S, R, M, C = v.shape
     T, F = xhat.shape[1], len(feed_weight)
@@ -124,10 +125,19 @@ def _feed_end_backward(i, u, v, cache, reader):
     reader.linear(f"layer{i}.feed_out", feed_x, dx)
     both = xp.concatenate([v.reshape(S, R * M, C), xhat], axis=1)  # (S, R*M + T, C): one product is faster than two
     through = both @ feed_weight.T  # (S, R*M + T, F)
-    dy = _multiplied_out(u, through[:, :-T].reshape(S, R, M, F))  # (R, S, T, F)
-    dy -= c * through[:, -T:]
-    dy *= slope
-    return dx, dy
+    through, shared = through[:, :-T].reshape(S, R, M, F), through[:, -T:]
+    found, at_once = [], max(1, backend.kernels.PRODUCT_ELEMENTS // (S * T * F))
+    for start in range(0, R, at_once):
+        some = slice(start, start + at_once)
+        dy = _multiplied_out(u[:, some], through[:, some])  # (some, S, T, F)
+        dy -= c[some] * shared
+        dy *= slope
+
+        # 1. y = feed_in(x)
+        found.append(reader.product_squares(f"layer{i}.feed_in", x, dy))
+        dx[some] += (dy.reshape(-1, F) @ in_weight.T).reshape(-1, S, T, C)
+    reader.add(f"layer{i}.feed_in", xp.concatenate(found))
+    return dx
 
 
 def _multiplied_out(u, v):
