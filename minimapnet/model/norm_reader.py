@@ -151,11 +151,10 @@ def _factored_squares(R, d):
     rows, T = R.shape[-2:]
     band = -(-T // BANDS) if rows == T else rows
     columns, triangle = d.swapaxes(-1, -2), R.swapaxes(-1, -2)  # (U, F, T), (S, T, rows)
-    product = xp.empty((*columns.shape[:-1], rows), d.dtype)  # (U, F, rows)
-    for start in range(0, rows, band):
-        some = slice(start, start + band)
-        xp.matmul(columns[..., start:], triangle[..., start:, some], out=product[..., some])
-    return squares(product)
+    return sum(
+        squares(xp.matmul(columns[..., start:], triangle[..., start:, start : start + band]))  # of (U, F, band)
+        for start in range(0, rows, band)
+    )
 
 
 def factor(x):

@@ -12,9 +12,9 @@ from minimapnet.errors import InputError
 from minimapnet.model.gradients import loss_weights
 from minimapnet.model.masked_batch import masked_batch
 from minimapnet.model.norm_reader import NormReader
-from minimapnet.model.replicas import input_factors, replicas_backward
+from minimapnet.model.replicas import at_once, input_factors, replicas_backward
 
-MEMORY_BUDGET = 16 * 2**20  # bytes that the replicas may fill
+MEMORY_BUDGET = 24 * 2**20  # bytes that the replicas may fill
 
 
 def sequence_gradient_norms(model, ids, positions, weights=None, attention_mask=None, token_type_ids=None):
@@ -69,7 +69,7 @@ def token_squares(model, ids, positions, attention_mask=None, token_type_ids=Non
     batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
     B, T = batch.sentences.inputs.shape
     parts = [part for where in backend.kernels.split_batch(B, T) if len((part := batch.part(where)).places)]
-    replicas = _replicas_at_once(model.config, T, memory_budget // backend.kernels.workers(len(parts)))
+    replicas = _replicas_at_once(model.config, T, batch.width, memory_budget // backend.kernels.workers(len(parts)))
     found = backend.kernels.run([lambda part=part: by_group(_part_squares(model, part, replicas)) for part in parts])
     places = backend.to_device(batch.places)
     table = {}
@@ -107,11 +107,12 @@ def group_of(name: str) -> str:
     return f"{layer.replace('layer', 'layer ')} {'feed-forward' if part.startswith('feed') else 'attention'}"
 
 
-def _replicas_at_once(config, tokens, memory_budget):
-    """Give the number of replicas whose arrays, as alive at once in one layer's backward, fit into the budget."""
+def _replicas_at_once(config, tokens, masked, memory_budget):
+    """Give the number of replicas, `masked` of a sentence, whose arrays fit into the budget while one layer goes back."""
     C, F, scores = config.hidden_size, config.intermediate_size, config.num_attention_heads * tokens
-    alive = max(2 * F + 3 * C, 8 * C, 6 * C + scores)  # numbers a token: in the feed-forward, around qkv, in the attention
-    replica = tokens * alive * (8 if config.dtype == "float64" else 4)  # bytes
+    wide = at_once(masked, 1, tokens, C, F) / masked  # the share of them that is in the feed-forward
+    alive = max(2 * C + wide * (2 * F + 3 * C), 6 * C + scores)  # numbers a token: in the feed-forward, in the attention
+    replica = int(tokens * alive * (8 if config.dtype == "float64" else 4))  # bytes
     return max(1, memory_budget // replica)
 
 

@@ -25,7 +25,7 @@ D channels of a head.
 
 from minimapnet import backend
 from minimapnet.model.attention import attention_row_backward
-from minimapnet.model.norm_reader import factor, row_squares, squares, sum_rows
+from minimapnet.model.norm_reader import NormReader, factor, row_squares, squares, sum_rows
 
 
 def replicas_backward(model, dx, dmixed, rows, cache, reader):
@@ -42,8 +42,18 @@ def replicas_backward(model, dx, dmixed, rows, cache, reader):
         model.embedding_backward(_multiplied_out(u, v), embedding_cache, reader)
         return
     i = len(caches) - 1
-    dx = _layer_backward(model, i, u, v, caches[i], reader)  # (R, S, T, C)
-    model.encoder_backward(dx, (embedding_cache, caches[:i]), reader)
+    dx = _topmost_dense_backward(model, i, u, v, caches[i], reader)  # (R, S, T, C)
+    for i in reversed(range(i)):
+        dx = _layer_backward(model, i, dx, caches[i], reader)  # (R, S, T, C)
+    model.embedding_backward(dx, embedding_cache, reader)
+
+
+def at_once(R, S, T, C, F) -> int:
+    """Give how many of R replicas, of S sentences each, go through the feed-forward side by side.
+
+    What is F wide lives for these alone: in the processor's cache, and in no more memory than attention needs for all of them.
+    """
+    return max(1, min(backend.kernels.PRODUCT_ELEMENTS // (S * T * F), 4 * C * R // (2 * F + 3 * C)))
 
 
 def input_factors(caches):
@@ -88,7 +98,22 @@ def _mixing_row_backward(i, dx, dmixed, cache, rows, reader):
     return u, v
 
 
-def _layer_backward(model, i, u, v, cache, reader):
+def _layer_backward(model, i, dx, cache, reader):
+    """What `Bert.layer_backward` does, some replicas at a time where each token is by itself: dx (R, S, T, C), overwritten."""
+    mixing_cache, tokenwise_cache, _, _ = cache
+    dmixed, parts, step = backend.xp.empty_like(dx), [], at_once(*dx.shape, tokenwise_cache[2].shape[-1])
+    for start in range(0, len(dx), step):
+        some = slice(start, start + step)
+        parts.append(NormReader(None, reader.tied, factors=reader.factors))
+        dx[some], dmixed[some] = model.tokenwise_backward(i, dx[some], tokenwise_cache, parts[-1])
+    for name in parts[0].squares:
+        reader.add(name, backend.xp.concatenate([part.squares[name] for part in parts]))
+    dx_mixing = model.mixing_backward(i, dmixed, mixing_cache, reader)  # (R, S, T, C)
+    dx_mixing += dx
+    return dx_mixing
+
+
+def _topmost_dense_backward(model, i, u, v, cache, reader):
     """What `Bert.layer_backward` does, for dx = u^T v, u (S, R, M, T), v (S, R, M, C) -> dx (R, S, T, C)."""
     mixing_cache, tokenwise_cache, _, _ = cache
     dx = _feed_backward(i, u, v, tokenwise_cache, reader)  # (R, S, T, C)
@@ -99,10 +124,7 @@ def _layer_backward(model, i, u, v, cache, reader):
 
 
 def _feed_backward(i, u, v, cache, reader):
-    """What `Bert.feed_backward` does, for dx = u^T v: u (S, R, M, T), v (S, R, M, C) -> (R, S, T, C).
-
-    What is as wide as the feed-forward lives only for the few replicas at a time that stay in the processor's cache.
-    """
+    """What `Bert.feed_backward` does, for dx = u^T v: u (S, R, M, T), v (S, R, M, C) -> (R, S, T, C)."""
     xp = backend.xp
     _, (x, in_weight), slope, (feed_x, feed_weight), _, norm_cache = cache  # slope (S, T, F)
     xhat, rstd, norm_weight = norm_cache  # (S, T, C), (S, T, 1), (C,)
@@ -126,9 +148,9 @@ def _feed_backward(i, u, v, cache, reader):
     both = xp.concatenate([v.reshape(S, R * M, C), xhat], axis=1)  # (S, R*M + T, C): one product is faster than two
     through = both @ feed_weight.T  # (S, R*M + T, F)
     through, shared = through[:, :-T].reshape(S, R, M, F), through[:, -T:]
-    found, at_once = [], max(1, backend.kernels.PRODUCT_ELEMENTS // (S * T * F))
-    for start in range(0, R, at_once):
-        some = slice(start, start + at_once)
+    found, step = [], at_once(R, S, T, C, F)
+    for start in range(0, R, step):
+        some = slice(start, start + step)
         dy = _multiplied_out(u[:, some], through[:, some])  # (some, S, T, F)
         dy -= c[some] * shared
         dy *= slope
