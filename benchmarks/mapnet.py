@@ -18,6 +18,7 @@ import step
 import timing
 
 from minimapnet import gradients, gradients_and_norms
+from minimapnet.lab.candidates import LEARN_EVERY
 from minimapnet.masking.mapnet import MapNet, MapNetConfig
 from minimapnet.masking.mapnet_proposals import MapNetPool, MapNetSingle
 from minimapnet.model.optimizer import AdamW
@@ -64,15 +65,15 @@ class Contest:
         self.pool.learn(self.norms)
 
 
-STEP = "training step"
+STEP, POOL = "training step", f"pool of {CANDIDATES}"
 PIECES = {
     STEP: Contest.training_step,
     "training step with norms": Contest.training_step_with_norms,
     "MAPNet: forward, backward, AdamW": Contest.mapnet_alone,
     "single masks: draw": Contest.draw_single,
     "single masks: learn": Contest.learn_single,
-    f"pool of {CANDIDATES}: draw": Contest.draw_pool,
-    f"pool of {CANDIDATES}: learn": Contest.learn_pool,
+    f"{POOL}: draw": Contest.draw_pool,
+    f"{POOL}: learn": Contest.learn_pool,
 }
 
 
@@ -86,7 +87,15 @@ def measure(name: str, rounds: int) -> list[list[str]]:
             if turn >= 0:
                 taken[piece].append((time.perf_counter() - start) * 1e3)
     whole = statistics.median(taken[STEP])
-    return [[name, piece, timing.spread(t), f"{statistics.median(t) / whole:.3f}"] for piece, t in taken.items()]
+    rows = [[name, piece, timing.spread(t), f"{statistics.median(t) / whole:.3f}"] for piece, t in taken.items()]
+    for kind in ("single masks", POOL):
+        draw, learn, norms = (
+            statistics.median(taken[what]) for what in (f"{kind}: draw", f"{kind}: learn", "training step with norms")
+        )
+        for often, words in ((1, "each step"), (LEARN_EVERY, f"one step of {LEARN_EVERY}, as minimapnet train does")):
+            added = draw + (learn + norms - whole) / often
+            rows.append([name, f"{kind}: all that it adds, learning from {words}", f"{added:.1f}", f"{added / whole:.3f}"])
+    return rows
 
 
 def main():

@@ -29,7 +29,8 @@ def trainer(options, folder: Path | None) -> Trainer:
     _check_masks(text, k)
     model = _with_special_tokens(model, text) if model else _new_model(options, text)
     proposal = proposals.make(options.proposal, model, k, options.masks, options.seed)
-    return Trainer(model, text, proposal, _settings(options), folder, Evaluation(text.validation, k))
+    evaluation = Evaluation(text.validation, proposals.USUAL_SHARE)  # whatever k is, so that losses can be compared
+    return Trainer(model, text, proposal, _settings(options), folder, evaluation)
 
 
 def _text(options, start: Path | None) -> Text:
@@ -94,12 +95,11 @@ def _check_masks(text: Text, k: int | float) -> None:
     """Raise InputError now, not when the row comes up, for a row that has fewer than k tokens to mask."""
     if isinstance(k, float) or k == 1:
         return
-    for rows in (text.train, text.validation):
-        for first in range(0, len(rows), ROWS_TOGETHER):
-            batch = rows.batch(numpy.arange(first, min(first + ROWS_TOGETHER, len(rows))))
-            least = int(batch.maskable.sum(axis=1).min())
-            if least < k:
-                raise InputError(
-                    f"--mask {k} is too many: {text.name} has a row of {least} tokens that can be masked; give a share, "
-                    "such as 0.15, or a smaller number"
-                )
+    for first in range(0, len(text.train), ROWS_TOGETHER):
+        batch = text.train.batch(numpy.arange(first, min(first + ROWS_TOGETHER, len(text.train))))
+        least = int(batch.maskable.sum(axis=1).min())
+        if least < k:
+            raise InputError(
+                f"--mask {k} is too many: {text.name} has a row of {least} tokens that can be masked; give a share, "
+                "such as 0.15, or a smaller number"
+            )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minimapnet.errors import InputError
-from minimapnet.lab.candidates import mapnet
+from minimapnet.lab.candidates import LEARN_EVERY, mapnet
 from minimapnet.masking.mapnet_proposals import MapNetPool, MapNetPosition, MapNetSingle
 from minimapnet.masking.optimal import optimal_position_proposal
 from minimapnet.masking.proposals import FullyExploredProposal, PoolProposal, Proposal, SingleProposal, UniformProposal
@@ -36,17 +36,17 @@ KINDS = {
     ),
     "mapnet-single": Kind(
         "one position, by the gradient norm that MAPNet predicts",
-        lambda model, k, masks, seed: MapNetSingle(mapnet(model, seed)),
+        lambda model, k, masks, seed: MapNetSingle(mapnet(model, seed), learn_every=LEARN_EVERY),
         single=True,
     ),
     "mapnet-pool": Kind(
         "one of several masks, by MAPNet",
-        lambda model, k, masks, seed: MapNetPool(k, mapnet(model, seed), masks),
+        lambda model, k, masks, seed: MapNetPool(k, mapnet(model, seed), masks, learn_every=LEARN_EVERY),
         masks=8,
     ),
     "mapnet-positions": Kind(
         "several positions, each by MAPNet (biased)",
-        lambda model, k, masks, seed: MapNetPosition(k, mapnet(model, seed)),
+        lambda model, k, masks, seed: MapNetPosition(k, mapnet(model, seed), learn_every=LEARN_EVERY),
     ),
     "optimal-single": Kind(
         "one position, by its exact gradient norm (slow)",

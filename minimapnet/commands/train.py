@@ -132,7 +132,8 @@ def _add_steps(group) -> None:
 
 def _add_run(group) -> None:
     add, whole = option.add, option.whole
-    what = "steps between evaluations; 0: before the first step and after the last alone"
+    masks = f"fixed uniform masks of {proposals.USUAL_SHARE:.0%}, whatever --mask is"
+    what = f"steps between evaluations on {masks}; 0: before the first step and after the last"
     add(group, "--evaluate-every", what, 250, type=whole(0), metavar="N")
     what = "steps between checkpoints; 0: at the end alone"
     add(group, "--checkpoint-every", what, USUAL.checkpoint_every, type=whole(0), metavar="N")

@@ -41,9 +41,9 @@ def replicas_backward(model, dx, dmixed, rows, cache, reader):
     if not caches:
         model.embedding_backward(_multiplied_out(u, v), embedding_cache, reader)
         return
-    i = len(caches) - 1
-    dx = _topmost_dense_backward(model, i, u, v, caches[i], reader)  # (R, S, T, C)
-    for i in reversed(range(i)):
+    top = len(caches) - 1
+    dx = _topmost_dense_backward(model, top, u, v, caches[top], reader)  # (R, S, T, C)
+    for i in reversed(range(top)):
         dx = _layer_backward(model, i, dx, caches[i], reader)  # (R, S, T, C)
     model.embedding_backward(dx, embedding_cache, reader)
 
@@ -51,7 +51,7 @@ def replicas_backward(model, dx, dmixed, rows, cache, reader):
 def at_once(R, S, T, C, F) -> int:
     """Give how many of R replicas, of S sentences each, go through the feed-forward side by side.
 
-    What is F wide lives for these alone: in the processor's cache, and in no more memory than attention needs for all of them.
+    What is F wide lives for these alone: in the processor's cache, and in no more memory than attention needs for all.
     """
     return max(1, min(backend.kernels.PRODUCT_ELEMENTS // (S * T * F), 4 * C * R // (2 * F + 3 * C)))
 
@@ -99,7 +99,7 @@ def _mixing_row_backward(i, dx, dmixed, cache, rows, reader):
 
 
 def _layer_backward(model, i, dx, cache, reader):
-    """What `Bert.layer_backward` does, some replicas at a time where each token is by itself: dx (R, S, T, C), overwritten."""
+    """What `Bert.layer_backward` does, up to attention for some replicas at a time: dx (R, S, T, C), overwritten."""
     mixing_cache, tokenwise_cache, _, _ = cache
     dmixed, parts, step = backend.xp.empty_like(dx), [], at_once(*dx.shape, tokenwise_cache[2].shape[-1])
     for start in range(0, len(dx), step):
