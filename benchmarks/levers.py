@@ -1,6 +1,6 @@
 """What could turn a lower variance into faster training: each lever by itself, in branches from one warm start.
 
-    python benchmarks/levers.py              the grammar, about 10 minutes
+    python benchmarks/levers.py              the grammar, about 5 minutes
     python benchmarks/levers.py --text kjv
 
 Every branch goes on from the same restarted model at a constant learning rate with 4 rows a step, as those of `minimapnet
