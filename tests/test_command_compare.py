@@ -1,5 +1,7 @@
 """`minimapnet compare`, run as a user runs it: what it writes, what it says to bad input, and how it stops."""
 
+import errno
+import gzip
 import json
 import os
 import resource
@@ -8,12 +10,14 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from command_cases import assert_refused, called, environment, text_file
 
 from minimapnet import backend
 from minimapnet.cli import main
+from minimapnet.lab import compare as lab
 from minimapnet.lab import presets, report
 
 FILES = ["figures", "report.html", "results.csv", "results.json", "times.json"]
@@ -88,6 +92,30 @@ def test_text_that_cannot_be_used(tmp_path, content, part, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_damaged_gz_and_a_folder_without_text(tmp_path, capsys):
+    (tmp_path / "text.txt.gz").write_bytes(gzip.compress(b"A sentence. " * 1000)[:-20])
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given/picture.png").write_bytes(b"\x89PNG")
+    assert_refused(called(capsys, *compare(tmp_path / "text.txt.gz", tmp_path)), "is not a whole gzip file")
+    assert_refused(called(capsys, *compare(tmp_path / "given", tmp_path)), "has no text")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ("step = 5", "minimapnet compare has no option 'step'"),
+        ("seed = 'one'", "seed must be a whole number, not 'one'"),
+        ("preset = 'huge'", "preset must be one of"),
+        ("seeds = ", "is not TOML"),
+    ],
+)
+def test_configurations_that_cannot_be_used(text, tmp_path, capsys, content, part):
+    (tmp_path / "config.toml").write_text(content, encoding="utf-8")
+    assert_refused(called(capsys, *compare(text, tmp_path, "--config", tmp_path / "config.toml")), "config.toml", part)
+    assert not (tmp_path / "out").exists()
+
+
 def test_out_inside_a_file(text, tmp_path, capsys):
     found = called(capsys, "compare", "--text", text, "--cache", tmp_path, "--out", text / "out")
     assert_refused(found, "cannot write to the folder", "--out")
@@ -124,6 +152,34 @@ def test_a_disk_that_fills_up_leaves_older_results_whole(small, text, tmp_path, 
     assert after[out / "report.html"] == before[out / "report.html"]
 
 
+def test_a_disk_that_is_full_at_the_end_leaves_no_folder(text, tmp_path, capsys, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def all_runs(settings, seed, job):
+        (Path(job["folder"]) / "warm").mkdir()
+        monkeypatch.setattr(os, "fsync", full)
+        return {}, {}
+
+    monkeypatch.setattr(lab, "_all_runs", all_runs)
+    monkeypatch.setattr(lab, "_results", lambda *_: {"experiments": {}})
+    found = called(capsys, *compare(text, tmp_path / "new", "--cache", tmp_path / "cache"))
+    assert_refused(found, "new/out/results.json: No space left on device")
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_a_killed_comparison_left_is_cleared_away(tmp_path):
+    for name in (".runs-abc_1234", ".runs-mine", "figures"):
+        (tmp_path / name / "warm").mkdir(parents=True)
+    with lab._folder_of_runs(tmp_path) as kept:
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([".runs-mine", "figures", Path(kept).name])
+        with lab._folder_of_runs(tmp_path) as other:  # both live
+            assert Path(kept).is_dir() and Path(other).is_dir()
+        with lab._folder_of_runs(tmp_path):
+            assert Path(kept).is_dir() and not Path(other).exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".runs-mine", "figures"]
+
+
 def test_ctrl_c_is_one_line_and_leaves_nothing_behind(tmp_path):
     line = [sys.executable, "-m", "minimapnet", *compare("grammar", tmp_path)]
     line[line.index("smoke")] = "full"
@@ -138,7 +194,7 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_behind(tmp_path):
         process.kill()
     assert (process.returncode, stdout) == (130, "")
     assert stderr == "minimapnet: stopped before the end\n"
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,31 @@ All runs of the two experiments (see `experiments`), what is measured on the way
 tables, of which the first is the same for the same command and the second holds what was timed.
 """
 
+import os
+import re
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from minimapnet import backend
+from minimapnet.files import no_new_empty
 from minimapnet.lab import candidates, convergence, experiments, presets, runs, step_times
 from minimapnet.lab.presets import CompareSettings
 from minimapnet.lab.runs import Run
 from minimapnet.text.batches import unigram_entropy
 from minimapnet.text.load import Text
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
+RUNS = ".runs-"  # in a comparison's folder: those of its runs, until it ends
 BAR = "{desc} {percentage:3.0f} %|{bar:20}| {elapsed}, {remaining} left"
 
 
@@ -24,7 +36,7 @@ def compare(source: str, preset: str, seed: int, cache: Path, folder: Path, seed
     """Make both experiments; give the results and the times, as `report` takes them.
 
     source: a text, as of `load_text`; `seed` and those after it are used, `seeds` of them in each experiment instead of the
-    preset's. Temporary files go to `folder`, tokens to `cache`.
+    preset's. Temporary files go to `folder`, tokens to `cache`. A folder that had to be made is gone again, being empty.
 
     Raises InputError for text that cannot be used, and where training diverges.
     """
@@ -33,8 +45,7 @@ def compare(source: str, preset: str, seed: int, cache: Path, folder: Path, seed
         chosen = {name: replace(getattr(settings, name), seeds=seeds) for name in ("scratch", "branches")}
         settings = replace(settings, **chosen)
     text = experiments.read_text(source, cache, settings)  # before any run, and into the cache
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".runs-") as kept:
+    with _folder_of_runs(folder) as kept:
         job = {
             "settings": presets.as_json(settings),
             "source": str(source),
@@ -57,6 +68,45 @@ def planned(settings: CompareSettings, seed: int) -> dict[Run, int]:
         for number in range(settings.branches.seeds):
             chosen[Run("branches", one.name, seed + 1 + number)] = settings.branches.steps
     return chosen
+
+
+@contextmanager
+def _folder_of_runs(folder: Path) -> Iterator[str]:
+    """Make a temporary folder within `folder`, and clear away those of comparisons that were killed.
+
+    Raises OSError where it cannot be made.
+    """
+    with no_new_empty(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _shared(folder), tempfile.TemporaryDirectory(dir=folder, prefix=RUNS) as kept:
+            yield kept
+
+
+@contextmanager
+def _shared(folder: Path) -> Iterator[None]:
+    """Hold a folder together with other comparisons, and where there is no other, clear away what killed ones have left.
+
+    The system lets go of it when the process ends, however it ends. Where it cannot hold folders, nothing is cleared.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # another comparison holds it
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _clear(folder)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if re.fullmatch(re.escape(RUNS) + "[a-z0-9_]{8}", path.name):  # as `tempfile` names them
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _all_runs(settings: CompareSettings, seed: int, job: dict) -> tuple[dict[Run, dict], dict]:
