@@ -1,5 +1,6 @@
 """Checkpoints: the same bits back, damaged ones told from good ones, and nothing half-written."""
 
+import hashlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import numpy
 import pytest
 import training_cases as cases
 from safetensors import SafetensorError
+from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 from minimapnet import Bert, InputError, backend
@@ -20,13 +22,15 @@ STATES = {
     "proposal": {"table": numpy.arange(6.0).reshape(2, 3).T, "part/of": numpy.zeros((0, 2), bool)},
 }
 
+ABOUT = {"seconds": 0.1, "tokens": 3, "identity": {"settings": {"rows": 6}}}
+
 
 def save(folder, step=5, **changes):
     arguments = {
         "model": cases.model(),
         "tokenizer": cases.TinyText().tokenizer,
         "states": STATES,
-        "about": {"seconds": 0.1},
+        "about": ABOUT,
     }
     return checkpoint.save(folder, step, **(arguments | changes))
 
@@ -44,7 +48,7 @@ def test_everything_comes_back_to_the_last_bit(xp, tmp_path, dtype, tied):
     path = save(tmp_path, model=model)
     assert path == tmp_path / "step-00000005"
     found = checkpoint.newest(tmp_path)
-    assert (found.path, found.step, found.about) == (path, 5, {"seconds": 0.1})
+    assert (found.path, found.step, found.about) == (path, 5, ABOUT)
     other = cases.model(dtype, seed=1, tie_word_embeddings=tied)
     found.load_model(other)
     assert (backend.to_host(other.flat) == backend.to_host(model.flat)).all()
@@ -79,10 +83,10 @@ def test_the_last_two_are_kept(tmp_path):
     assert names(tmp_path) == ["step-00000015", "step-00000020"]
     save(tmp_path, 12)  # after going back to 10, say: what lies ahead is not of this run's past
     assert names(tmp_path) == ["step-00000012", "step-00000015", "step-00000020"]
-    save(tmp_path, 15, about={"seconds": 7.0})
+    save(tmp_path, 15, about=ABOUT | {"seconds": 7.0})
     assert names(tmp_path) == ["step-00000012", "step-00000015", "step-00000020"]
     shutil.rmtree(tmp_path / "step-00000020")
-    assert checkpoint.newest(tmp_path).about == {"seconds": 7.0}
+    assert checkpoint.newest(tmp_path).about["seconds"] == 7.0
 
 
 def test_a_folder_without_checkpoints_has_no_newest(tmp_path):
@@ -121,6 +125,10 @@ def rewrite(**changes):
     return damage
 
 
+def rewrite_in(part, **changes):
+    return lambda path: rewrite(**{part: json.loads((path / "run.json").read_text())[part] | changes})(path)
+
+
 def foreign(path):
     shutil.rmtree(path)
     path.mkdir()
@@ -142,9 +150,20 @@ DAMAGE = {
     "tokenizer gone": (lambda path: os.unlink(path / "tokenizer.json"), "is damaged: tokenizer.json: No such file"),
     "run gone": (lambda path: os.unlink(path / "run.json"), "cannot read .*run.json: No such file"),
     "another format": (rewrite(format=99), "is not a checkpoint of this version of minimapnet"),
-    "another step": (rewrite(step=11), "is not a checkpoint of this version of minimapnet"),
-    "no files": (rewrite(files=None), "is not a checkpoint of this version of minimapnet"),
-    "no list": (rewrite(files={"model.safetensors": 3}), "is damaged: model.safetensors is not what was written"),
+    "another step": (rewrite(step=11), "is damaged: run.json is that of step 11"),
+    "no step": (rewrite(step=None), "is damaged: run.json has no step that can be used"),
+    "no object": (lambda path: (path / "run.json").write_text("[]"), "run.json must hold a JSON object, not a list"),
+    "no files": (rewrite(files=None), "is damaged: run.json has no files that can be used"),
+    "no list": (rewrite(files={"model.safetensors": 3}), "is damaged: run.json has no files that can be used"),
+    "no digest": (rewrite_in("files", **{"model.safetensors": 3}), "is damaged: model.safetensors is not what was written"),
+    "a strange name": (rewrite_in("files", **{"a\0b": [0, ""]}), "is damaged: run.json has no files that can be used"),
+    "nothing about it": (rewrite(about=None), "is damaged: run.json has no about that can be used"),
+    "nothing at all": (rewrite(about=None, files={}), "is damaged: run.json has no files that can be used"),
+    "empty about": (rewrite(about={}), "is damaged: run.json has no about.identity that can be used"),
+    "identity": (rewrite_in("about", identity=[]), "is damaged: run.json has no about.identity that can be used"),
+    "tokens": (rewrite_in("about", tokens="x"), "is damaged: run.json has no about.tokens that can be used"),
+    "seconds": (rewrite_in("about", seconds=float("nan")), "is damaged: run.json has no about.seconds that can be used"),
+    "no time": (rewrite_in("about", seconds=10**400), "is damaged: run.json has no about.seconds that can be used"),
     "foreign": (foreign, "cannot read .*run.json: No such file"),
     "a file": (replaced_by_a_file, "cannot read .*run.json: Not a directory"),
 }
@@ -164,6 +183,17 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tmp_path, caps
     with pytest.raises(InputError, match=r"no checkpoint in .* can be used: begin anew in another folder"):
         checkpoint.newest(tmp_path)
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("arrays", [None, {"plain": numpy.zeros(2)}])
+def test_a_state_that_something_else_has_written(tmp_path, arrays):
+    """Its digest may be right."""
+    state = save(tmp_path) / "state.safetensors"
+    state.write_bytes(b"no arrays") if arrays is None else save_file(arrays, state)
+    digest = hashlib.sha256(state.read_bytes()).hexdigest()
+    rewrite_in("files", **{state.name: [state.stat().st_size, digest]})(state.parent)
+    with pytest.raises(InputError, match=r"step-00000005 is damaged: state.safetensors is of another kind"):
+        checkpoint.newest(tmp_path).states()
 
 
 def test_a_damaged_checkpoint_is_replaced_when_its_step_comes_again(tmp_path):

@@ -1,6 +1,8 @@
 """`minimapnet fill-mask`: what it prints is what the model says, for folders of ours and of Hugging Face's."""
 
+import errno
 import json
+import os
 import shutil
 
 import numpy
@@ -75,6 +77,16 @@ def test_a_file_holds_what_is_printed(folder, capsys, tmp_path):
     assert_refused(called(capsys, "fill-mask", folder, "[MASK]", "--out", file / "below"), "cannot write", "below")
 
 
+def test_a_file_on_a_full_disk(folder, capsys, tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = called(capsys, "fill-mask", folder, "[MASK]", "--out", tmp_path / "new/guesses.json")
+    assert_refused(result, "cannot write", "guesses.json: No space left on device")
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
 def test_several_masks_are_told_apart(folder, capsys):
     result = called(capsys, "fill-mask", folder, "[MASK] reads [MASK]")
     assert [line for line in result.stdout.splitlines() if line.startswith("[MASK] ")] == ["[MASK] 1 of 2", "[MASK] 2 of 2"]
@@ -94,7 +106,8 @@ def test_a_run_is_used_by_its_newest_checkpoint(tmp_path, capsys):
     for step, seed in ((1, 5), (2, 1)):
         model = Bert(save(tmp_path / "model").config, seed)
         states = {"optimizer": {}, "proposal": UniformProposal(1).state()}
-        checkpoint.save(tmp_path / "run", step, model, PIECES, states, {})
+        about = {"seconds": 0.0, "tokens": 0, "identity": {}}
+        checkpoint.save(tmp_path / "run", step, model, PIECES, states, about)
     text = "the [MASK]"
     outputs = [called(capsys, "fill-mask", tmp_path / where, text).stdout for where in ("model", "run", "run/step-00000001")]
     assert outputs[0] == outputs[1] != outputs[2]

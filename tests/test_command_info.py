@@ -1,6 +1,8 @@
 """`minimapnet info`: what computes here, and what is in a folder."""
 
+import errno
 import json
+import os
 import re
 import shutil
 import sys
@@ -101,12 +103,54 @@ def test_a_log_that_is_gone_or_damaged_is_no_reason_to_say_nothing(run, tmp_path
     assert called(capsys, "info", copy).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"about": None}, "about"),
+        ({"about": {}}, "about.identity"),
+        ({"about": {"identity": {}, "seconds": 1.0, "tokens": "x"}}, "about.tokens"),
+        ({"about": {"identity": {}, "seconds": [1], "tokens": 1}}, "about.seconds"),
+        ({"step": "20"}, "step"),
+    ],
+)
+def test_a_checkpoint_whose_record_was_altered(run, tmp_path, capsys, changes, name):
+    copy = shutil.copytree(run / "step-00000020", tmp_path / "run/step-00000020")
+    record = json.loads((copy / "run.json").read_text()) | changes
+    (copy / "run.json").write_text(json.dumps(record))
+    part = f"step-00000020 is damaged: run.json has no {name} that can be used"
+    assert_refused(called(capsys, "info", copy), part)
+    shutil.copytree(run / "step-00000000", tmp_path / "run/step-00000000")
+    result = called(capsys, "info", tmp_path / "run")
+    assert (result.returncode, facts(result.stdout)["step"][:2]) == (0, "0,")
+    assert part in result.stderr
+    shutil.rmtree(tmp_path / "run/step-00000000")
+    result = called(capsys, "info", tmp_path / "run")
+    assert (result.returncode, result.stdout) == (2, "")
+    warning, line = result.stderr.splitlines()
+    assert part in warning and line.startswith("minimapnet: error: no checkpoint in ")
+
+
+def test_a_file_on_a_full_disk(capsys, tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert_refused(called(capsys, "info", "--out", tmp_path / "new/info.json"), "info.json: No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["", ".", "/"])
+def test_a_file_that_is_a_folder(capsys, tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(called(capsys, "info", "--out", place), "cannot write", "Is a directory")
+
+
 def test_what_is_no_model(run, tmp_path, capsys):
     assert_refused(called(capsys, "info", tmp_path), "cannot read", "config.json")
     assert_refused(called(capsys, "info", tmp_path / "nowhere"), "there is no folder")
     copy = shutil.copytree(run / "step-00000020", tmp_path / "copy")
     (copy / "run.json").write_text('{"step": "20"}')
-    assert_refused(called(capsys, "info", copy), "run.json is not what a checkpoint has")
+    assert_refused(called(capsys, "info", copy), "is not a checkpoint of this version of minimapnet")
     (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:-1])
     assert_refused(called(capsys, "info", copy), "is damaged or cut short")
     assert_refused(called(capsys, "info", copy, copy), "unrecognized arguments")

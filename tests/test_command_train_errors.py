@@ -1,15 +1,20 @@
 """What `minimapnet train` refuses: one line, exit code 2, and nothing left behind."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 import sys
 
+import numpy
 import pytest
 from command_cases import assert_refused, called, text_file, train
+from safetensors.numpy import save_file
 
 from minimapnet import Bert, BertConfig
+from minimapnet.training import checkpoint
+from minimapnet.training.run_folder import only_writer
 from minimapnet.training.trainer import Trainer
 
 
@@ -190,6 +195,56 @@ def test_a_folder_that_holds_a_run(folder, capsys):
     assert {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()} == before
 
 
+def test_a_folder_where_another_process_is_training(folder, capsys):
+    """It has yet to write its first checkpoint; what it has written stays as it is."""
+    with only_writer(folder / "run"):
+        (folder / "run/options.toml").write_text("steps = 6\n")
+        assert_refused(called(capsys, *train(folder, "--seed", 1)), "another process is training in")
+        assert (folder / "run/options.toml").read_text() == "steps = 6\n"
+        assert sorted(path.name for path in (folder / "run").iterdir()) == [".lock", "options.toml"]
+
+
+def test_a_run_that_another_process_made_meanwhile(folder, capsys, monkeypatch):
+    assert called(capsys, *train(folder)).returncode == 0
+    before = {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()}
+    exists, answers = checkpoint.exists, [False, False]  # before the trainer is made, and before the folder is held
+    monkeypatch.setattr(checkpoint, "exists", lambda where: answers.pop() if answers else exists(where))
+    assert_refused(called(capsys, *train(folder, "--seed", 1)), "holds a run already")
+    assert {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("changes", [{"about": {}}, {"about": None, "files": {}}, {"about": {"tokens": "x"}}])
+def test_a_checkpoint_whose_record_was_altered(folder, capsys, changes):
+    assert called(capsys, *train(folder, "--checkpoint-every", 3)).returncode == 0
+
+    def alter(step):
+        file = folder / f"run/{step}/run.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+    alter("step-00000006")
+    result = called(capsys, "train", "--resume", "--out", folder / "run")
+    assert result.returncode == 0
+    assert "step-00000006 is damaged: run.json has no " in result.stderr
+    alter("step-00000006")
+    alter("step-00000003")
+    result = called(capsys, "train", "--resume", "--out", folder / "run")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert [line.split(": ")[1] for line in result.stderr.splitlines()] == ["warning", "warning", "error"]
+
+
+def test_a_state_without_the_optimizer(folder, capsys):
+    """What another program has written, digest and all."""
+    assert called(capsys, *train(folder)).returncode == 0
+    shutil.rmtree(folder / "run/step-00000000")
+    state, record = (folder / "run/step-00000006" / name for name in ("state.safetensors", "run.json"))
+    save_file({"optimizer/steps": numpy.array(6)}, state)
+    content = json.loads(record.read_text())
+    content["files"][state.name] = [state.stat().st_size, hashlib.sha256(state.read_bytes()).hexdigest()]
+    record.write_text(json.dumps(content))
+    result = called(capsys, "train", "--resume", "--out", folder / "run")
+    assert_refused(result, "step-00000006 is damaged: its state.safetensors has no 'mean'")
+
+
 def test_a_run_whose_checkpoints_are_all_damaged(folder, capsys):
     assert called(capsys, *train(folder)).returncode == 0
     for state in folder.glob("run/step-*/state.safetensors"):
@@ -249,7 +304,7 @@ def test_divergence_is_one_line_and_the_last_good_checkpoint_stays(folder, capsy
 
 
 def test_too_large_for_memory(folder, capsys, monkeypatch):
-    def no_room(self, resume=False):
+    def no_room(self, resume=False, on_begin=None):
         raise MemoryError
 
     monkeypatch.setattr(Trainer, "run", no_room)

@@ -14,7 +14,6 @@ from minimapnet.errors import InputError
 from minimapnet.files import write_json
 from minimapnet.kernels import pool
 from minimapnet.model.bert import Bert
-from minimapnet.model.pretrained_files import read_json
 from minimapnet.text import tokenizer
 from minimapnet.training import checkpoint, log
 
@@ -130,11 +129,10 @@ def _training(folder: Path) -> list[tuple[str, str]]:
     """Say where training stands, by a checkpoint's own record and the log of its run."""
     if not (folder / checkpoint.RUN).is_file():
         return []
-    step, about = (read_json(folder / checkpoint.RUN).get(name) for name in ("step", "about"))
-    if type(step) is not int or not isinstance(about, dict):
-        raise InputError(f"{folder / checkpoint.RUN} is not what a checkpoint has: the folder is damaged or of another kind")
+    run = checkpoint.read_run(folder)
+    step, about = run["step"], run["about"]
     records = log.read(folder.parent / log.LOG, step)
-    lines = [("step", f"{step:,}, after {about.get('tokens', 0):,} tokens and {about.get('seconds', 0) / 60:.1f} minutes")]
+    lines = [("step", f"{step:,}, after {about['tokens']:,} tokens and {about['seconds'] / 60:.1f} minutes")]
     for name, label in (("loss", "training loss"), ("validation_loss", "validation loss")):
         found = [f"{r[name]:.3f} ({r['step']:,})" for r in records if isinstance(r.get(name), int | float)]
         if found:

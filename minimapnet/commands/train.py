@@ -3,6 +3,7 @@
 import shlex
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from minimapnet import backend
@@ -63,14 +64,16 @@ def run(options) -> int:
         )
     check_writable(options.out)
     trainer = parts_of_training.trainer(options, options.out)
-    if not options.resume:
-        config_file.write(options, options.out / OPTIONS, OF_A_CALL)
-    records = trainer.run(options.resume)
+    records = trainer.run(options.resume, on_begin=None if options.resume else partial(_write_options, options))
     if trainer.stopped in ("SIGINT", "SIGTERM"):
         print(f"minimapnet: stopped by {trainer.stopped} {_how_to_go_on(trainer, options.out)}", file=sys.stderr)
         return 128 + signal.Signals[trainer.stopped]
     _report(trainer, records, options.out)
     return 0
+
+
+def _write_options(options) -> None:
+    config_file.write(options, options.out / OPTIONS, OF_A_CALL)
 
 
 def _add_text(group) -> None:

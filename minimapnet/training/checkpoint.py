@@ -27,7 +27,7 @@ from minimapnet import backend
 from minimapnet.errors import InputError
 from minimapnet.files import written_whole
 from minimapnet.model import pretrained
-from minimapnet.model.pretrained_files import read_json
+from minimapnet.model.pretrained_files import WEIGHTS, read_json
 from minimapnet.text.tokenizer import save as save_tokenizer
 
 RUN, STATE = "run.json", "state.safetensors"
@@ -49,18 +49,22 @@ class Checkpoint:
         model.flat[...] = backend.to_device(flat)
 
     def states(self) -> dict[str, dict[str, numpy.ndarray]]:
-        """Give the arrays that were saved, by part and name, on the host."""
+        """Give the arrays that were saved, by part and name, on the host. Raises InputError for a file of another kind."""
         found = {}
-        for key, array in load_file(self.path / STATE).items():
-            part, name = key.split("/", 1)
-            found.setdefault(part, {})[name] = array
+        try:
+            for key, array in load_file(self.path / STATE).items():
+                part, name = key.split("/", 1)
+                found.setdefault(part, {})[name] = array
+        except (SafetensorError, ValueError) as error:
+            raise InputError(f"the checkpoint {self.path} is damaged: {STATE} is of another kind ({error})") from error
         return found
 
 
 def save(folder, step: int, model, tokenizer, states: dict[str, dict[str, numpy.ndarray]], about: dict) -> Path:
     """Write a checkpoint of `step` into a run's folder, remove all but the last two up to it, and give its path.
 
-    states is {part: {name: host array}}; `about` must be what JSON can hold.
+    states is {part: {name: host array}}; `about` must be what JSON can hold, with "seconds", "tokens" and "identity",
+    a dict.
 
     Raises InputError where it cannot be written; the checkpoints before it then still are.
     """
@@ -102,6 +106,23 @@ def newest(folder) -> Checkpoint | None:
     return None
 
 
+def read_run(path: Path) -> dict:
+    """Give what a checkpoint's run.json holds, without a look at the other files.
+
+    Raises InputError where it cannot be read, is of another version, or lacks what `save` writes.
+    """
+    run = read_json(path / RUN)
+    if run.get("format") != FORMAT:
+        raise InputError(f"{path} is not a checkpoint of this version of minimapnet")
+    for name, fits in PARTS.items():
+        value = run
+        for key in name.split("."):
+            value = value.get(key)
+        if not fits(value):
+            raise InputError(f"the checkpoint {path} is damaged: {RUN} has no {name} that can be used")
+    return run
+
+
 def exists(folder) -> bool:
     """Say whether a folder holds a run: at least one checkpoint, good or bad."""
     return bool(_numbered(Path(folder)))
@@ -141,9 +162,9 @@ def _write(folder, step, model, tokenizer, states, about) -> None:
 
 def _checked(path: Path, step: int) -> dict:
     """Give a checkpoint's `about`. Raises InputError unless every file is as it was written."""
-    run = read_json(path / RUN)
-    if run.get("format") != FORMAT or run.get("step") != step or not isinstance(run.get("files"), dict):
-        raise InputError(f"{path} is not a checkpoint of this version of minimapnet")
+    run = read_run(path)
+    if run["step"] != step:
+        raise InputError(f"the checkpoint {path} is damaged: {RUN} is that of step {run['step']}")
     for name, wanted in run["files"].items():
         try:
             found = [(path / name).stat().st_size, _digest(path / name)]
@@ -152,6 +173,34 @@ def _checked(path: Path, step: int) -> dict:
         if found != wanted:
             raise InputError(f"the checkpoint {path} is damaged: {name} is not what was written")
     return run["about"]
+
+
+def _is_count(value) -> bool:
+    return type(value) is int and _is_amount(value)
+
+
+def _is_amount(value) -> bool:
+    """Say whether a value is a number that time or tokens can be: not NaN, and no larger than a float can be."""
+    return type(value) in (int, float) and 0 <= value <= sys.float_info.max
+
+
+def _lists_files(value) -> bool:
+    """Say whether a value lists a checkpoint's files by plain names, the two without which there is none among them."""
+    return isinstance(value, dict) and {WEIGHTS, STATE} <= value.keys() and all(map(_is_plain, value))
+
+
+def _is_plain(name: str) -> bool:
+    return name.isprintable() and Path(name).name == name
+
+
+PARTS = {  # of run.json, with what each must be
+    "step": _is_count,
+    "files": _lists_files,
+    "about": lambda value: isinstance(value, dict),
+    "about.identity": lambda value: isinstance(value, dict),
+    "about.seconds": _is_amount,
+    "about.tokens": _is_count,
+}
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:

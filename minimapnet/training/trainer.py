@@ -65,7 +65,7 @@ class Trainer:
         dropout = max(model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob)
         self._dropout_seed = settings.seed if dropout else None
 
-    def run(self, resume: bool = False) -> list[dict]:
+    def run(self, resume: bool = False, on_begin: Callable[[], None] | None = None) -> list[dict]:
         """Train to the last step, or until something stops it; give the records of the log, which the folder holds as well.
 
         There is one every `log_every` steps and wherever the model is judged. It has `step`, `seconds`, `tokens`, the step's
@@ -75,7 +75,8 @@ class Trainer:
 
         Ctrl-C, SIGTERM and `max_minutes` stop the run after a step, with a checkpoint. With `resume` it goes on from the
         folder's newest whole checkpoint, and its log's records after that are made anew. Without a folder, the same trainer
-        goes on when it is run again.
+        goes on when it is run again. `on_begin` is called when the folder is held against other processes, before anything
+        is written there.
 
         Raises InputError for a folder that holds a run already or, with `resume`, none, or one with other settings; where
         training diverges; and where files cannot be written.
@@ -84,6 +85,9 @@ class Trainer:
         self._check_folder(resume)
         with only_writer(self.folder), Interruption() as interruption, warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=RuntimeWarning, module="minimapnet")  # we look for infinity ourselves
+            self._check_folder(resume)  # again: until now another process may have trained there
+            if on_begin:
+                on_begin()
             self._begin(resume)
             deadline = time.monotonic() + 60 * (settings.max_minutes or math.inf)
             with self._progress() as bar:
@@ -142,8 +146,11 @@ class Trainer:
         identity.check_same(found.about["identity"], self._identity, self.folder)
         found.load_model(self.model)
         states = found.states()
-        self.optimizer.load_state(states["optimizer"])
-        self.proposal.load_state(states.get("proposal", {}))
+        try:
+            self.optimizer.load_state(states["optimizer"])
+            self.proposal.load_state(states.get("proposal", {}))
+        except KeyError as missing:
+            raise InputError(f"the checkpoint {found.path} is damaged: its {checkpoint.STATE} has no {missing}") from None
         self.step, self.seconds, self.tokens = found.step, found.about["seconds"], found.about["tokens"]
         self.log = Log(self.folder, self.step)
 
