@@ -88,6 +88,17 @@ def test_wrong_arguments(arguments, part, capsys):
     assert_refused(called(capsys, *arguments), part)
 
 
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_no_path_is_empty(name, capsys, monkeypatch, tmp_path):
+    """It would silently be the folder that one is in."""
+    monkeypatch.chdir(tmp_path)
+    options = [action for action in parser_of(name)._actions if action.metavar in ("FOLDER", "FILE", "TEXT")]
+    for option in (text for action in options for text in action.option_strings):
+        more = ("folder", "[MASK]") if name == "fill-mask" else ()
+        assert_refused(called(capsys, name, *more, option, ""), f"{option}: must not be empty; the current folder is .")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_wrong_arguments_of_the_module_itself():
     assert_refused(command("info", "--nonsense"), "unrecognized arguments")
 

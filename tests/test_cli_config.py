@@ -73,6 +73,8 @@ def test_every_command_takes_a_file(tmp_path, capsys):
         ("mask = 1.5", "mask must be a whole number of at least 1, or a share"),
         ("dry-run = 1", "dry-run must be true or false, not 1"),
         ("text = 5", "text must be text in quotes, not 5"),
+        ("text = ''", "text must not be empty"),
+        ("out = ''", "out must not be empty"),
         ("text = ['a', 'b']", "text must be text in quotes"),
         ('text = "a\\u0000b"', "text must be text without the character zero"),
         ("out = 1979-05-27", "out must be text in quotes"),

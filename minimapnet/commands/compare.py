@@ -27,9 +27,9 @@ def add(command) -> None:
     option.add(command, "--preset", sizes, "default", choices=list(PRESETS))
     names = ", ".join(sources.NAMES)
     what = f"the text: {names}; or a UTF-8 file, a folder of them, or a .gz"
-    option.add(command, "--text", what, "python-docs", metavar="TEXT")
+    option.add(command, "--text", what, "python-docs", type=option.named, metavar="TEXT")
     kept = "where the text's tokens are kept, to be read faster the next time"
-    option.add(command, "--cache", kept, Path("runs/cache"), type=Path, metavar="FOLDER")
+    option.add(command, "--cache", kept, Path("runs/cache"), type=option.path, metavar="FOLDER")
     option.add_out(command, "runs/compare", "for results")
     option.add(command, "--seeds", "of each experiment", type=option.whole(1), metavar="N", shown="the preset's")
     option.add_seed(command, "the first seed, which the others follow")

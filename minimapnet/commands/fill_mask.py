@@ -3,8 +3,6 @@
 Axis letters: B sentences, T tokens, V vocabulary.
 """
 
-from pathlib import Path
-
 import numpy
 from scipy import special
 
@@ -23,7 +21,7 @@ def add(command) -> None:
         "a run of minimapnet train, whose newest checkpoint is taken, or a BERT in Hugging Face's format: config.json, "
         "model.safetensors, tokenizer.json"
     )
-    command.add_argument("folder", type=Path, metavar="FOLDER", help=what)
+    command.add_argument("folder", type=option.path, metavar="FOLDER", help=what)
     command.add_argument("text", metavar="TEXT", help="the text, with [MASK] once or more, each for one token")
     option.add_config(command)
     option.add(command, "--top", "how many guesses for each [MASK]", 5, type=option.whole(1), metavar="N")

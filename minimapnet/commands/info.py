@@ -30,7 +30,7 @@ DESCRIPTION = (
 def add(command) -> None:
     """Add the command's options."""
     what = "a run of minimapnet train, or a BERT in Hugging Face's format (default: none)"
-    command.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help=what)
+    command.add_argument("folder", type=option.path, nargs="?", metavar="FOLDER", help=what)
     option.add_config(command)
     option.add_seed(command, option.NO_CHANCE)
     option.add_backend(command, "auto")

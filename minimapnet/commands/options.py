@@ -62,6 +62,18 @@ MASK = Number(
 )
 
 
+def named(text: str) -> str:
+    """Take a name; an empty one, which as a path would mean the folder that one is in, is a slip."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty; the current folder is .")
+    return text
+
+
+def path(text: str) -> Path:
+    """Take a path, but no empty one."""
+    return Path(named(text))
+
+
 def add(command, name: str, help: str, default=None, shown: str | None = None, **details) -> None:
     """Add an option whose help ends with its default, or with what `shown` says of it."""
     shown = str(default) if shown is None else shown
@@ -86,17 +98,17 @@ def add_config(command, files: Callable | None = None) -> None:
         "a TOML file of options: keys are the long names of those below, without the dashes in front (steps = 500); what "
         "is given on the command line goes before it"
     )
-    add(command, "--config", what, type=Path, shown="no file", metavar="FILE")
+    add(command, "--config", what, type=path, shown="no file", metavar="FILE")
 
 
 def add_out(command, default: str, what: str) -> None:
     """Add --out."""
-    add(command, "--out", what, Path(default), type=Path, metavar="FOLDER")
+    add(command, "--out", what, Path(default), type=path, metavar="FOLDER")
 
 
 def add_out_file(command, what: str) -> None:
     """Add --out of a command that prints, for a file beside what it prints."""
-    add(command, "--out", f"{what}, as a file of JSON, too", type=Path, shown="no file", metavar="FILE")
+    add(command, "--out", f"{what}, as a file of JSON, too", type=path, shown="no file", metavar="FILE")
 
 
 def add_seed(command, what: str) -> None:

@@ -89,13 +89,13 @@ def _add_text(group) -> None:
     what = "rows full of text, or sentences: each in a row of its own, with padding"
     add(group, "--layout", what, "packed", choices=("packed", "sentences"))
     what = "where the text's tokens are kept, to be read faster the next time"
-    add(group, "--cache", what, Path("runs/cache"), type=Path, metavar="FOLDER")
+    add(group, "--cache", what, Path("runs/cache"), type=option.path, metavar="FOLDER")
 
 
 def _add_model(group) -> None:
     add, sizes = option.add, parts_of_training.SIZES
     what = "a run, or a BERT in Hugging Face's format, whose model to start from"
-    add(group, "--checkpoint", what, type=Path, metavar="FOLDER", shown="a new model")
+    add(group, "--checkpoint", what, type=option.path, metavar="FOLDER", shown="a new model")
     new = "; of a new model"
     kind = option.whole(1, 2**16)
     add(group, "--hidden-size", "channels of a token" + new, type=kind, metavar="N", shown=str(sizes["hidden_size"]))
@@ -153,7 +153,7 @@ def _add_run(group) -> None:
 
 def _named(names):
     """Give the type of an option that is one of `names`, or a path."""
-    return lambda text: text if text in names else Path(text)
+    return lambda text: text if text in names else option.path(text)
 
 
 def _dry_run(options) -> int:

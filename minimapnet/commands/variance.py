@@ -24,14 +24,14 @@ def add(command) -> None:
     option.add_config(command)
     option.add(command, "--preset", sizes, "default", choices=list(variance.PRESETS))
     what = f"the text: {', '.join(sources.NAMES)}; or a UTF-8 file, a folder of them, or a .gz"
-    option.add(command, "--text", what, "python-docs", metavar="TEXT")
+    option.add(command, "--text", what, "python-docs", type=option.named, metavar="TEXT")
     what = "where the text's tokens are kept, to be read faster the next time"
-    option.add(command, "--cache", what, Path("runs/cache"), type=Path, metavar="FOLDER")
+    option.add(command, "--cache", what, Path("runs/cache"), type=option.path, metavar="FOLDER")
     what = (
         "the model to look at: a run of minimapnet train, whose newest checkpoint is taken, or a BERT in Hugging Face's "
         "format with its tokenizer"
     )
-    option.add(command, "--checkpoint", what, type=Path, metavar="FOLDER", shown="train a small one")
+    option.add(command, "--checkpoint", what, type=option.path, metavar="FOLDER", shown="train a small one")
     option.add_out(command, "runs/variance", "for results")
     option.add_seed(command, "of the model, the rows and the masks")
     option.add_backend(command)
