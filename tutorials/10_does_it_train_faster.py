@@ -365,7 +365,7 @@ assert pool["difference"]["mean"] - 0.01 < best["difference"]["mean"]
 # ## The long runs
 #
 # One minute and four seeds decide little, and this is one place of one training. The project's long experiments are made
-# by `minimapnet compare --preset full`, with the grammar, with the documentation of Python and others; each takes ten to
+# by `minimapnet compare --preset full`, with the grammar, with the documentation of Python and others; each takes some
 # twenty minutes. What they print stands, with the commands, under "The paper's claims" in
 # [RESULTS.md](../benchmarks/RESULTS.md). All figures from here on come from there; we read them in code.
 
