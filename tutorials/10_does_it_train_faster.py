@@ -407,7 +407,8 @@ assert verdicts["Python's documentation"][1:] == [
 # 5. *The final model is better.* On the grammar MAPNet's two proposals with few words end lower in branches, by a hundredth
 #    of a nat, and from scratch no difference was found. In the branches on the documentation they end higher.
 # 6. *A step costs little more.* Not for models this small, where many small operations count. For a larger one the
-#    project measured about a tenth more, with the norms that MAPNet learns from (under "MAPNet" in the same file).
+#    project measured a twentieth more, with the norms, where MAPNet learns from every fourth step as it does here (under
+#    "MAPNet" in the same file).
 #
 # The long branches start as ours do: `minimapnet compare` trains a model with a rate that falls, then *restarts* it at a
 # high rate with few rows. But there MAPNet's learning is no gift. It learns along with the warm start, from the norms of
