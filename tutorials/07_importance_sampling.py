@@ -314,7 +314,7 @@ assert 0.8 < exact.headroom_share.value < 0.95
 
 # %% [markdown]
 # In this language, for this model and single masks, more than eight tenths of the mask variance can be removed. Do not
-# carry the figure elsewhere. On the documentation of Python a small model was measured to have a headroom of about 11 %
+# carry the figure elsewhere. On the documentation of Python a small model was measured to have a headroom of about 16 %
 # with one masked word (RESULTS.md again). A likely reason is that few words of such a text are certain for such a model,
 # so that its norms differ less.
 #

@@ -334,7 +334,7 @@ pyplot.show()
 # have a gradient worth the name.
 #
 # Do not expect such figures of a model that was trained on real text. On Python's documentation a small model of the
-# project had a headroom of about a tenth at one token, and a few hundredths at 15 %;
+# project had a headroom of about a sixth at one token, and a twentieth at 15 %;
 # [RESULTS.md](../benchmarks/RESULTS.md) has the table with its command. A language in which nine words of ten follow
 # from others is the best case for importance sampling. Where a text and a model of yours stand can only be measured.
 #
