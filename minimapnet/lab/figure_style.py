@@ -1,6 +1,7 @@
 """What all figures share. Colours are Okabe and Ito's, for colour-blind readers; line styles and marks differ as well."""
 
 import textwrap
+from itertools import cycle
 
 import matplotlib
 from matplotlib import cycler
@@ -8,7 +9,8 @@ from matplotlib.figure import Figure
 
 from minimapnet.files import written_whole
 
-BASELINES = (("#000000", "-", "o"), ("#777777", "--", "s"), ("#777777", ":", "D"), ("#AAAAAA", "-.", "^"))
+BASELINE = "#000000", "-", "o"
+UNIFORM = (("#777777", "--", "s"), ("#777777", ":", "D"), ("#AAAAAA", "-.", "^"))
 RIVALS = (
     ("#009E73", "-.", "^"),
     ("#0072B2", "-", "s"),
@@ -47,15 +49,13 @@ PAGE = CONTEXT | {  # of a figure within a page of text, as the tutorials have t
 
 
 def styles(results: dict) -> dict[str, tuple[str, str, str]]:
-    """Give every proposal its (colour, line style, mark): uniform ones in black and greys, the others in colours."""
-    found, used = {}, {True: 0, False: 0}
+    """Give every proposal its (colour, line style, mark): black for baselines, greys for other uniform ones."""
+    found = {run["baseline"]: BASELINE for run in results["experiments"].values()}
+    greys, colours = cycle(UNIFORM), cycle(RIVALS)
     for run in results["experiments"].values():
         for proposal in run["proposals"]:
             if proposal["name"] not in found:
-                plain = proposal["family"] == "uniform"
-                choices = BASELINES if plain else RIVALS
-                found[proposal["name"]] = choices[used[plain] % len(choices)]
-                used[plain] += 1
+                found[proposal["name"]] = next(greys if proposal["family"] == "uniform" else colours)
     return found
 
 

@@ -207,9 +207,7 @@ class Bert:
             dx, dmixed = scatter(dx, rows, shape), scatter(dmixed, rows, shape)  # (B, T, C)
 
         # 1. mixed = mixing(x)
-        dx_mixing = self.mixing_backward(i, dmixed, mixing_cache, reader)  # (B, T, C)
-        dx_mixing += dx
-        return dx_mixing
+        return self.mixing_backward(i, dx, dmixed, mixing_cache, reader)  # (B, T, C)
 
     def mixing_forward(self, i, x, sentences, dropout=None):
         """Where the tokens meet: x (B, T, C) -> mixed (B, T, C)."""
@@ -218,11 +216,13 @@ class Bert:
         mixed, attention_cache = attention_forward(qkv, self.config.num_attention_heads, sentences.bias, keep)  # (B, T, C)
         return mixed, (qkv_cache, attention_cache)
 
-    def mixing_backward(self, i, dmixed, cache, reader):
-        """The mirror of `mixing_forward`: dmixed (B, T, C) -> dx (B, T, C)."""
+    def mixing_backward(self, i, past, dmixed, cache, reader):
+        """The mirror of `mixing_forward`: dmixed (B, T, C), and `past` (B, T, C) of what x does besides -> dx (B, T, C)."""
         qkv_cache, attention_cache = cache
         dqkv = attention_backward(dmixed, attention_cache)  # (B, T, 3C)
-        return layers.linear_backward(dqkv, qkv_cache, f"layer{i}.qkv", reader)  # (B, T, C)
+        dx = layers.linear_backward(dqkv, qkv_cache, f"layer{i}.qkv", reader)  # (B, T, C)
+        dx += past
+        return dx
 
     def tokenwise_forward(self, i, x, mixed, keeps):
         """What each token does by itself: x and mixed (..., C) -> (..., C); `keeps` are the two dropout masks or None."""

@@ -67,7 +67,7 @@ def input_factors(caches):
 
 
 def _mixing_row_backward(i, dx, dmixed, cache, rows, reader):
-    """What `Bert.mixing_backward` and the sum after it do, where of each replica one row is not zero: (S, R, C) -> u, v.
+    """What `Bert.mixing_backward` does, where of each replica one row is not zero: (S, R, C) -> u, v.
 
     The keys' and values' gradients are outer products, and go through the weight head by head. The squared norms are
     products of the squared norms of the factors. -> u (S, R, M, T), v (S, R, M, C).
@@ -108,9 +108,7 @@ def _layer_backward(model, i, dx, cache, reader):
         dx[some], dmixed[some] = model.tokenwise_backward(i, dx[some], tokenwise_cache, parts[-1])
     for name in parts[0].squares:
         reader.add(name, backend.xp.concatenate([part.squares[name] for part in parts]))
-    dx_mixing = model.mixing_backward(i, dmixed, mixing_cache, reader)  # (R, S, T, C)
-    dx_mixing += dx
-    return dx_mixing
+    return model.mixing_backward(i, dx, dmixed, mixing_cache, reader)  # (R, S, T, C)
 
 
 def _topmost_dense_backward(model, i, u, v, cache, reader):
@@ -118,9 +116,7 @@ def _topmost_dense_backward(model, i, u, v, cache, reader):
     mixing_cache, tokenwise_cache, _, _ = cache
     dx = _feed_backward(i, u, v, tokenwise_cache, reader)  # (R, S, T, C)
     dx, dmixed = model.gathered_backward(i, dx, tokenwise_cache, reader)  # (R, S, T, C) each
-    dx_mixing = model.mixing_backward(i, dmixed, mixing_cache, reader)  # (R, S, T, C)
-    dx_mixing += dx
-    return dx_mixing
+    return model.mixing_backward(i, dx, dmixed, mixing_cache, reader)  # (R, S, T, C)
 
 
 def _feed_backward(i, u, v, cache, reader):
