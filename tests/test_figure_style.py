@@ -9,7 +9,8 @@ def experiment(baseline, **families):
 
 def test_baselines_stand_out_and_no_two_proposals_of_a_figure_look_the_same():
     scratch = experiment("plain", plain="uniform", pool="MAPNet", best="optimal")
-    branches = experiment("two", one="uniform", two="uniform", four="uniform", many="uniform", pool="MAPNet", single="MAPNet")
+    sizes = dict.fromkeys(("one", "two", "four", "many"), "uniform")
+    branches = experiment("two", **sizes, pool="MAPNet", single="MAPNet")
     looks = styles({"experiments": {"scratch": scratch, "branches": branches}})
     assert looks["plain"] == looks["two"] == BASELINE
     for run in (scratch, branches):

@@ -257,7 +257,7 @@ print(f"the best uniform masks: {baseline}")
 
 # %% tags=["picture"]
 figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.4), width_ratios=(1.3, 1))
-looks = dict(zip(proposals, [*figure_style.BASELINES[:3], *figure_style.RIVALS[1:3]], strict=True))
+looks = dict(zip(proposals, [*figure_style.UNIFORM[:2], figure_style.BASELINE, *figure_style.RIVALS[1:3]], strict=True))
 for name, runs in curves.items():
     colour, line, mark = looks[name]
     mean_curve = numpy.mean([convergence.smoothed(curve) for curve in runs.values()], axis=0)  # (E, 2)
