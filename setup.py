@@ -35,7 +35,7 @@ setup(
         "oracle": ["torch==2.13.0", "transformers>=5"],
         "lint": ["ruff>=0.15"],
     },
-    entry_points={"console_scripts": ["minimapnet=minimapnet.cli:main"]},
+    entry_points={"console_scripts": ["minimapnet=minimapnet.cli.main:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",

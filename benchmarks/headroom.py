@@ -22,8 +22,9 @@ import numpy
 import timing
 from tqdm import tqdm
 
-from minimapnet.lab import experiments, figure_style, presets, runs
-from minimapnet.lab.runs import Run
+from minimapnet import plotting
+from minimapnet.experiments import presets, processes, training_runs
+from minimapnet.experiments.presets import Run
 from minimapnet.text.batches import unigram_entropy
 from minimapnet.text.load import load_text
 
@@ -57,17 +58,17 @@ def measured(source: str, tokenizer: str, steps: int) -> dict:
     )
     packed = tokenizer == "characters"
     text = load_text(source, CACHE, tokenizer, row_tokens=settings.text.row_tokens, packed=packed)
-    _, _, found = experiments.staged_training(Run("warm", "uniform", 0), settings, text, lambda: None)
+    _, _, found = training_runs.staged_training(Run("warm", "uniform", 0), settings, text, lambda: None)
     return {"unigram": unigram_entropy(text.train, text.validation, text.vocab_size), "stages": found["stages"]}
 
 
 def side_by_side(steps: int) -> list[dict]:
     """Measure all texts, each in a process of its own with one thread, as many at a time as there are cores."""
     waiting, running, found = list(range(len(TEXTS))), {}, {}
-    environment = os.environ | dict.fromkeys(runs.THREAD_VARIABLES, "1")
+    environment = os.environ | dict.fromkeys(processes.THREAD_VARIABLES, "1")
     with tqdm(total=len(TEXTS), unit="text", disable=None) as bar:
         while waiting or running:
-            while waiting and len(running) < runs.workers():
+            while waiting and len(running) < processes.workers():
                 number = waiting.pop(0)
                 command = [sys.executable, __file__, "--steps", str(steps), "--one", str(number)]
                 running[number] = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
@@ -101,7 +102,7 @@ def _percent(estimate) -> str:
 
 def draw(found: list[dict], file: Path) -> None:
     """Draw headroom over training, a panel for each number of masked tokens."""
-    figure = figure_style.new_figure(
+    figure = plotting.new_figure(
         "Headroom grows with training, and with how much of a text follows from the rest of it", 4.6
     )
     panels = figure.subplots(1, len(MASKED), sharey=True)
@@ -117,7 +118,7 @@ def draw(found: list[dict], file: Path) -> None:
     panels[0].set_ylim(0, 100)
     panels[0].set_ylabel("headroom (% of the mask variance)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    figure_style.save(figure, file)
+    plotting.save(figure, file)
 
 
 def main():

@@ -27,16 +27,17 @@ import numpy
 import timing
 from tqdm import tqdm
 
-from minimapnet.lab import convergence, experiments, presets, runs, step_times
-from minimapnet.lab.candidates import POOL, UNIFORM_SHARE, mapnet
-from minimapnet.lab.runs import Run
-from minimapnet.lab.whole_run import whole_run
-from minimapnet.masking.mapnet_proposals import MapNetBatchPool, MapNetPool
-from minimapnet.masking.proposals import PoolProposal, UniformProposal
-from minimapnet.masking.scores import exact_norm
+from minimapnet.experiments import curves, presets, processes, training_runs
+from minimapnet.experiments import timing as step_timing
+from minimapnet.experiments.candidates import POOL, UNIFORM_SHARE
+from minimapnet.experiments.presets import Run
+from minimapnet.mapnet.learner import MapNetBatchPool, MapNetPool
+from minimapnet.proposals import PoolProposal, UniformProposal
+from minimapnet.proposals.scores import exact_norm
 from minimapnet.training import checkpoint
+from minimapnet.training.proposal_registry import mapnet
 from minimapnet.training.settings import TrainSettings
-from minimapnet.training.trainer import Trainer
+from minimapnet.training.trainer import Trainer, whole_run
 
 ROWS, READ = 4, 16  # of a step, and sentences from which a pool across the batch keeps as many
 FASTER = 3  # times the learning rate
@@ -105,10 +106,10 @@ LEVERS = [
 
 def trainer(lever: Lever, settings, text, folder: Path, seed: int) -> Trainer:
     """Make the trainer of a branch, as `experiments.branch_trainer` does for the candidates of the report."""
-    chosen, model = settings.branches, experiments.warm_model(settings, text, folder)
+    chosen, model = settings.branches, training_runs.warm_model(settings, text, folder)
     proposal = lever.make(model, seed, chosen.mapnet_learning_rate)
     if proposal.wants_norms:
-        proposal.load_state(checkpoint.newest(folder / experiments.WARM).states()["proposal"])
+        proposal.load_state(checkpoint.newest(folder / training_runs.WARM).states()["proposal"])
     training = TrainSettings(
         steps=chosen.steps,
         rows=lever.read,
@@ -118,24 +119,24 @@ def trainer(lever: Lever, settings, text, folder: Path, seed: int) -> Trainer:
         checkpoint_every=0,
         seed=seed,
     )
-    evaluation = experiments.one_masked(settings, text)
+    evaluation = training_runs.one_masked(settings, text)
     return Trainer(model, text, proposal, training, evaluation=evaluation, bar=tqdm(disable=True))
 
 
 def branch(number: int, seed: int, source: str, settings, folder: Path) -> list:
     """Give the curve of one lever and seed."""
-    text = experiments.read_text(source, CACHE, settings)
+    text = training_runs.read_text(source, CACHE, settings)
     records = whole_run(trainer(LEVERS[number], settings, text, folder, seed))
     return [[record["step"], record["validation_loss"]] for record in records if "validation_loss" in record]
 
 
-def curves(source: str, settings, folder: Path) -> list[dict]:
+def curves_of_levers(source: str, settings, folder: Path) -> list[dict]:
     """Give {seed: curve} of every lever; as many branches go side by side as there are cores."""
     found = [{} for _ in LEVERS]
-    os.environ |= dict.fromkeys(runs.THREAD_VARIABLES, "1")  # of the processes
-    with ProcessPoolExecutor(runs.workers(), get_context("spawn")) as processes:
+    os.environ |= dict.fromkeys(processes.THREAD_VARIABLES, "1")  # of the workers
+    with ProcessPoolExecutor(processes.workers(), get_context("spawn")) as pool:
         waiting = {
-            (number, seed): processes.submit(branch, number, seed, source, settings, folder)
+            (number, seed): pool.submit(branch, number, seed, source, settings, folder)
             for number in range(len(LEVERS))
             for seed in range(settings.branches.seeds)
         }
@@ -146,7 +147,7 @@ def curves(source: str, settings, folder: Path) -> list[dict]:
 
 def lines(found: list[dict], costs: dict) -> list[list[str]]:
     """Give the table's lines, each lever held against the best of the uniform ones."""
-    ends = [convergence.interval([convergence.final_loss(curve) for curve in one.values()]) for one in found]
+    ends = [curves.interval([curves.final_loss(curve) for curve in one.values()]) for one in found]
     uniform = [number for number, lever in enumerate(LEVERS) if lever.name.startswith("uniform")]
     best = min(uniform, key=lambda number: ends[number][0])
     table = []
@@ -156,7 +157,7 @@ def lines(found: list[dict], costs: dict) -> list[list[str]]:
         if number == best:
             table.append([*line, "baseline", "1", "1", f"{cost:.2f}", ""])
             continue
-        held = convergence.comparison(lever.name, found[number], LEVERS[best].name, found[best])
+        held = curves.comparison(lever.name, found[number], LEVERS[best].name, found[best])
         difference, steps, own = held["difference"], held["steps_ratio"], held["own_ratio"]
         table.append(
             [
@@ -183,17 +184,17 @@ def main():
     settings = presets.PRESETS["full"]
     chosen = replace(settings.branches, seeds=given.seeds, rows=ROWS)
     settings = replace(settings, branches=chosen, stages=replace(settings.stages, count=2))
-    text = experiments.read_text(given.text, CACHE, settings)
+    text = training_runs.read_text(given.text, CACHE, settings)
     with tempfile.TemporaryDirectory() as kept:
         folder = Path(kept)
         with tqdm(total=chosen.warm_steps + chosen.restart_steps, desc="warm start", disable=None) as bar:
-            warm = experiments.warm_start(Run("warm", "uniform", WARM_SEED), settings, text, folder, bar.update)
+            warm = training_runs.warm_start(Run("warm", "uniform", WARM_SEED), settings, text, folder, bar.update)
         for words, stage in (("the warm start", warm["stages"][-1]), ("its restart", warm["start"])):
             shares = ", ".join(f"{one['k']} masked {one['headroom_share'][0]:.0%}" for one in stage["masks"])
             print(f"{text.name}, after {words}: loss {stage['loss']:.3f}; headroom, of the mask variance: {shares}")
-        found = curves(given.text, settings, folder)
+        found = curves_of_levers(given.text, settings, folder)
         trainers = {n: trainer(lever, settings, text, folder, 0) for n, lever in enumerate(LEVERS)}
-        costs = step_times.in_turns(trainers, TIMED, lambda: None)
+        costs = step_timing.in_turns(trainers, TIMED, lambda: None)
     names = ["lever", "rate", "final", "difference", "steps", "of its own", "cost", "verdicts"]
     print(timing.table(names, lines(found, costs)))
 

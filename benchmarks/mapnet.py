@@ -18,10 +18,10 @@ import step
 import timing
 
 from minimapnet import gradients, gradients_and_norms
-from minimapnet.lab.candidates import LEARN_EVERY
-from minimapnet.masking.mapnet import MapNet, MapNetConfig
-from minimapnet.masking.mapnet_proposals import MapNetPool, MapNetSingle
+from minimapnet.mapnet.learner import MapNetPool, MapNetSingle
+from minimapnet.mapnet.network import MapNet, MapNetConfig
 from minimapnet.model.optimizer import AdamW
+from minimapnet.training.proposal_registry import LEARN_EVERY
 
 CANDIDATES, RATE = 8, 1e-3
 

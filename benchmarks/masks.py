@@ -17,7 +17,7 @@ import timing
 
 from minimapnet import Bert, BertConfig, backend, decompose_variance, gradients, gradients_and_norms
 from minimapnet.kernels import pool
-from minimapnet.masking.distributions import (
+from minimapnet.masks import (
     ConditionalBernoulli,
     FullyExploredMasks,
     SpanMasks,

@@ -103,7 +103,7 @@ def threads() -> int:
 
 def predicted(size: Size) -> float:
     """Count the operations of the matrix products of token_gradient_norms."""
-    from minimapnet.model.norm_reader import BANDS
+    from minimapnet.gradient_norms.ghost_norm import BANDS
 
     B, T, C, K, L, V = size.sentences, size.tokens, size.width, size.masked_tokens, size.layers, size.vocabulary
     rows = (L - 1) * T + K  # of a sentence through what follows attention: in the last layer the masked places alone

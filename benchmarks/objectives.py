@@ -17,13 +17,12 @@ import timing
 from tqdm import tqdm
 
 from minimapnet import Bert, BertConfig, MapNet, MapNetConfig
-from minimapnet.lab.whole_run import whole_run
-from minimapnet.masking.mapnet_proposals import OBJECTIVES, MapNetSingle
-from minimapnet.masking.mapnet_quality import quality
-from minimapnet.masking.scores import each_alone, exact_norm
+from minimapnet.mapnet.learner import OBJECTIVES, MapNetSingle
+from minimapnet.mapnet.quality import quality
+from minimapnet.proposals.scores import each_alone, exact_norm
 from minimapnet.text.load import load_text
 from minimapnet.training.settings import TrainSettings
-from minimapnet.training.trainer import Trainer
+from minimapnet.training.trainer import Trainer, whole_run
 
 JUDGED = 400  # sentences
 NAMES = ("correlation", "slope", "error", "divergence", "divergence_of_uniform", "headroom", "won")

@@ -7,10 +7,9 @@ import numpy
 from tokenizers import Tokenizer, models
 
 from minimapnet import backend
-from minimapnet.masking.proposals import Proposal, Proposed, UniformProposal
-from minimapnet.text.arrays import mapped
+from minimapnet.proposals import Proposal, Proposed, UniformProposal
 from minimapnet.text.batches import PackedRows
-from minimapnet.text.tokens import Tokens
+from minimapnet.text.tokens import Tokens, mapped
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer
 

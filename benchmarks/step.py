@@ -39,7 +39,7 @@ class Size:
 
     def model(self):
         """Make our model, the same in every process."""
-        from minimapnet import Bert, BertConfig  # here: a peer's process must not get our settings of the C library's memory
+        from minimapnet import Bert, BertConfig
 
         config = BertConfig(
             vocab_size=self.vocabulary,

@@ -5,15 +5,15 @@ Source: Chen 2020, Variance-reduced Language Pretraining via a Mask Proposal Net
 
 from minimapnet.backend import use
 from minimapnet.errors import InputError
-from minimapnet.masking.distributions import ConditionalBernoulli, UniformMasks
-from minimapnet.masking.mapnet import MapNet, MapNetConfig
-from minimapnet.masking.optimal import optimal_mask_proposal, optimal_position_proposal
-from minimapnet.masking.variance import decompose_variance
-from minimapnet.masking.variance_report import VarianceReport
+from minimapnet.gradient_norms.gradients import gradients, gradients_and_norms, token_losses
+from minimapnet.gradient_norms.norms import sequence_gradient_norms, token_gradient_norms
+from minimapnet.mapnet.network import MapNet, MapNetConfig
+from minimapnet.masks import ConditionalBernoulli, UniformMasks
 from minimapnet.model.bert import Bert
 from minimapnet.model.config import BertConfig
-from minimapnet.model.gradients import gradients, gradients_and_norms, token_losses
-from minimapnet.model.norms import sequence_gradient_norms, token_gradient_norms
+from minimapnet.proposals.optimal import optimal_mask_proposal, optimal_position_proposal
+from minimapnet.variance.decomposition import decompose_variance
+from minimapnet.variance.report import VarianceReport
 
 __all__ = [
     "Bert",

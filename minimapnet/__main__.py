@@ -2,7 +2,7 @@
 
 import sys
 
-from minimapnet.cli import main
+from minimapnet.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,15 +1,12 @@
 """Fixtures that run a test's body on every backend; `use` gives back the backend that a test found."""
 
 import signal
-import sys
-from pathlib import Path
 
 import pytest
 
 from minimapnet import backend
-from minimapnet.kernels import numpy_kernels
-
-sys.path.insert(0, str(Path(__file__).parent))  # what the tests share: strict_cupy, plain_kernels, gradient_check
+from minimapnet.kernels import numpy_kernels, reference
+from tests.helpers import strict_cupy
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a script put into the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -26,9 +23,7 @@ def xp(request, monkeypatch):
 
     "strict" is the stand-in for CuPy with the plain kernels; "cupy" is skipped where no GPU works.
     """
-    import plain_kernels
-
-    _use(request.param, monkeypatch, plain_kernels)
+    _use(request.param, monkeypatch, reference)
     return backend.xp
 
 
@@ -38,7 +33,7 @@ def kernels(request, monkeypatch):
 
     NumPy's twice, in one block and in many; the CUDA kernels by emulation on the CPU; and on a GPU where one works.
     """
-    import cuda_on_cpu
+    from tests.helpers import cuda_on_cpu
 
     if request.param == "numpy-small-blocks":
         monkeypatch.setattr(numpy_kernels, "BLOCK", 64)
@@ -49,8 +44,6 @@ def kernels(request, monkeypatch):
 
 def _use(name, monkeypatch, strict_kernels):
     """Switch to a backend until the test ends; skip the test where that cannot be used here."""
-    import strict_cupy
-
     for attribute in ("name", "xp", "kernels"):
         monkeypatch.setattr(backend, attribute, getattr(backend, attribute))  # so that it is put back afterwards
     if name == "strict":

@@ -4,14 +4,13 @@ import importlib
 import sys
 import types
 
-import cuda_on_cpu
 import numpy
 import pytest
-import strict_cupy
 
 import minimapnet
 from minimapnet import InputError, backend
 from minimapnet.kernels import numpy_kernels
+from tests.helpers import cuda_on_cpu, strict_cupy
 
 
 @pytest.fixture(autouse=True)

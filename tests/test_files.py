@@ -4,10 +4,10 @@ import os
 import socket
 
 import pytest
-from command_cases import assert_refused, called
 
 from minimapnet import InputError
 from minimapnet.files import no_new_empty, write_json, written_whole
+from tests.helpers.command_cases import assert_refused, called
 
 
 def write(file, content="new"):

@@ -2,10 +2,10 @@
 
 import numpy
 import pytest
-from gradient_check import check_direction, check_elementwise, random_upstream
-from layer_cases import ATTENTIONS, LAYERS
 
 from minimapnet import backend
+from tests.helpers.gradient_check import check_direction, check_elementwise, random_upstream
+from tests.helpers.layer_cases import ATTENTIONS, LAYERS
 
 WRONGS = {"zero": lambda g: g * 0.0, "sign flipped": lambda g: -g, "scaled by 7": lambda g: g * 7.0}
 CASES = LAYERS | {f"attention-{name}": case for name, case in ATTENTIONS.items()}

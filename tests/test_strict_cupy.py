@@ -2,7 +2,8 @@
 
 import numpy
 import pytest
-import strict_cupy
+
+from tests.helpers import strict_cupy
 
 DEVICE = strict_cupy.asarray(numpy.arange(6.0).reshape(2, 3))
 HOST = numpy.ones((2, 3))

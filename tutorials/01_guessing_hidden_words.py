@@ -21,13 +21,12 @@ import numpy
 import trained
 from matplotlib import pyplot
 
-from minimapnet.lab import figure_style
-from minimapnet.masking import corruption
-from minimapnet.masking.distributions import UniformMasks, all_masks
+from minimapnet import plotting
+from minimapnet.masks import UniformMasks, all_masks, replacement
 from minimapnet.text import grammar
 from minimapnet.text.batches import unigram_entropy
 
-pyplot.rcParams.update(figure_style.PAGE)
+pyplot.rcParams.update(plotting.PAGE)
 language = grammar.read()
 lines = grammar.default_file().read_text(encoding="utf-8").splitlines()
 template = next(line for line in lines if "trade.who" in line and not line.startswith("#"))
@@ -94,7 +93,7 @@ print("maskable", *test.maskable[SENTENCE].astype(int))
 
 # %%
 positions = numpy.array([[4, 8]])  # (1, K): one sentence, two hidden words
-masked = corruption.all_mask(test.ids[[SENTENCE]], positions, text.mask_token_id)  # (1, T)
+masked = replacement.all_mask(test.ids[[SENTENCE]], positions, text.mask_token_id)  # (1, T)
 print("the sentence  ", *words(test.ids[SENTENCE]))
 print("the model sees", *words(masked[0]))
 
@@ -465,10 +464,10 @@ pyplot.show()
 #
 # - The language: [data/grammar.toml](../data/grammar.toml) explains its templates;
 #   [grammar.py](../minimapnet/text/grammar.py) computes the true probabilities, and
-#   [test_text_grammar.py](../tests/test_text_grammar.py) checks them against a list of all sentences of a tiny grammar.
+#   [test_grammar.py](../tests/text/test_grammar.py) checks them against a list of all sentences of a tiny grammar.
 # - Rows of ids and the unigram entropy: [batches.py](../minimapnet/text/batches.py).
-# - Masks: [basic.py](../minimapnet/masking/basic.py) draws uniform ones,
-#   [corruption.py](../minimapnet/masking/corruption.py) puts `[MASK]` in place. It also has BERT's own mixture, in which
+# - Masks: [uniform.py](../minimapnet/masks/uniform.py) draws uniform ones,
+#   [replacement.py](../minimapnet/masks/replacement.py) puts `[MASK]` in place. It also has BERT's own mixture, in which
 #   some hidden words are replaced by a random word or left as they are; here we always put `[MASK]`.
 # - The paper that made this game popular: Devlin et al. 2018, arXiv 1810.04805.
 # - The next step: [2. A backward pass by hand](02_a_backward_pass_by_hand.ipynb).

@@ -50,12 +50,12 @@ import trained
 from matplotlib import pyplot
 from scipy import special
 
-from minimapnet.lab import figure_style
+from minimapnet import plotting
+from minimapnet.gradient_norms.accumulators import GradientReader
 from minimapnet.model import layers
-from minimapnet.model.readers import GradientReader
 from minimapnet.text.batches import unigram_entropy
 
-pyplot.rcParams.update(figure_style.PAGE)
+pyplot.rcParams.update(plotting.PAGE)
 rng = numpy.random.default_rng(0)
 A, R, S = (rng.standard_normal(shape) for shape in ((2, 4), (2, 3), (3, 4)))
 sums = [(A * (R @ S)).sum(), ((A @ S.T) * R).sum(), ((R.T @ A) * S).sum()]
@@ -688,8 +688,8 @@ assert held_out[-1][1] < 1
 #
 # - The layers: [layers.py](../minimapnet/model/layers.py), each a forward and its backward; the parts that must be fast,
 #   GELU, LayerNorm and cross-entropy among them, in [numpy_kernels.py](../minimapnet/kernels/numpy_kernels.py).
-# - The readers: [readers.py](../minimapnet/model/readers.py).
-# - The judge: [gradient_check.py](../tests/gradient_check.py); every layer before it:
-#   [test_layers.py](../tests/test_layers.py); and what it must reject:
+# - The readers: [accumulators.py](../minimapnet/gradient_norms/accumulators.py).
+# - The judge: [gradient_check.py](../tests/helpers/gradient_check.py); every layer before it:
+#   [test_layers.py](../tests/model/test_layers.py); and what it must reject:
 #   [test_gradient_check.py](../tests/test_gradient_check.py).
 # - The next step: [3. Attention](03_attention.ipynb).

@@ -29,13 +29,13 @@
 import numpy
 from matplotlib import pyplot
 
-from minimapnet.lab import figure_style
+from minimapnet import plotting
+from minimapnet.gradient_norms.accumulators import GradientReader
 from minimapnet.model import layers
 from minimapnet.model.attention import attention_backward, attention_forward
-from minimapnet.model.readers import GradientReader
 from minimapnet.text import grammar
 
-pyplot.rcParams.update(figure_style.PAGE)
+pyplot.rcParams.update(plotting.PAGE)
 language = grammar.read()  # of step 1
 NAMES = list(language.templates[0].draws["person"].keys)
 TOWNS = list(language.templates[-1].draws["custom"].keys)
@@ -559,9 +559,9 @@ pyplot.show()
 #
 # [attention.py](../minimapnet/model/attention.py) has the forward and the backward of this step, stage by stage, for
 # batches and heads; its `attention_row_backward` is the second exercise for many tokens at once. The readers are in
-# [readers.py](../minimapnet/model/readers.py), and [test_attention.py](../tests/test_attention.py) holds all of it
-# against finite differences, with and without padding. Attention in this form comes from *Attention Is All You Need*
-# (Vaswani and others 2017, arXiv 1706.03762).
+# [accumulators.py](../minimapnet/gradient_norms/accumulators.py), and [test_attention.py](../tests/model/test_attention.py)
+# holds all of it against finite differences, with and without padding. Attention in this form comes from *Attention Is All
+# You Need* (Vaswani and others 2017, arXiv 1706.03762).
 #
 # With attention all pieces of BERT are at hand. The next step puts them together and trains the whole:
 # [4. The whole BERT in one dict](04_bert_in_one_dict.ipynb).

@@ -35,11 +35,12 @@ import trained
 from matplotlib import pyplot
 
 import minimapnet
-from minimapnet.lab import figure_style
-from minimapnet.masking.proposals import UniformProposal
-from minimapnet.model import layers, masked_batch
+from minimapnet import plotting
+from minimapnet.model import layers
 from minimapnet.model.attention import attention_forward
+from minimapnet.model.batch import check_sentences
 from minimapnet.model.optimizer import AdamW
+from minimapnet.proposals import UniformProposal
 from minimapnet.text import grammar
 from minimapnet.text.batches import unigram_entropy
 from minimapnet.text.load import load_text
@@ -47,7 +48,7 @@ from minimapnet.training.evaluation import Evaluation
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer
 
-pyplot.rcParams.update(figure_style.PAGE)
+pyplot.rcParams.update(plotting.PAGE)
 text = trained.grammar_text()
 V, T = text.vocab_size, trained.ROW_TOKENS
 rng = numpy.random.default_rng(0)
@@ -373,7 +374,7 @@ pyplot.show()
 # %%
 def attention_weights(model, ids):
     """Give the attention weights of every layer, (B, H, T, T) each."""
-    _, (_, caches) = model.encoder_forward(masked_batch.sentences(model.config, ids))
+    _, (_, caches) = model.encoder_forward(check_sentences(model.config, ids))
     return [attention_cache[1] for (_, attention_cache), *_ in caches]
 
 
@@ -567,8 +568,8 @@ pyplot.show()
 # [bert.py](../minimapnet/model/bert.py) has the forward pass of this step with its mirror, and
 # [parameters.py](../minimapnet/model/parameters.py) the table of parameters.
 # [optimizer.py](../minimapnet/model/optimizer.py) is AdamW, [trainer.py](../minimapnet/training/trainer.py) the loop
-# around it. [test_gradients.py](../tests/test_gradients.py) checks the gradient of the whole model, and
-# [test_oracle_bert.py](../tests/test_oracle_bert.py) holds the model against the one in the library transformers. The
+# around it. [test_gradients.py](../tests/gradient_norms/test_gradients.py) checks the gradient of the whole model, and
+# [test_oracle_bert.py](../tests/model/test_oracle_bert.py) holds the model against the one in the library transformers. The
 # sources are *BERT* (Devlin and others 2018, arXiv 1810.04805) and, for AdamW, *Decoupled Weight Decay Regularization*
 # (Loshchilov and Hutter 2019, arXiv 1711.05101).
 #

@@ -17,11 +17,10 @@ import numpy
 import trained
 from matplotlib import pyplot
 
-from minimapnet import Bert, UniformMasks, decompose_variance, gradients, token_losses
-from minimapnet.lab import figure_style
-from minimapnet.masking.variance_exact import exact_variance
+from minimapnet import Bert, UniformMasks, decompose_variance, gradients, plotting, token_losses
+from minimapnet.variance.enumeration import exact_variance
 
-pyplot.rcParams.update(figure_style.PAGE)
+pyplot.rcParams.update(plotting.PAGE)
 
 model, text = trained.bert()  # that of step 4, and its text
 fresh = Bert(model.config, seed=0)  # the same model before its first step
@@ -472,12 +471,13 @@ assert losses.min() > 1
 #
 # ## Where to go on
 #
-# - [variance_exact.py](../minimapnet/masking/variance_exact.py) lists all masks;
-#   [variance.py](../minimapnet/masking/variance.py) estimates, with its streaming sums in
-#   [variance_tally.py](../minimapnet/masking/variance_tally.py) and the jackknife's intervals in
-#   [variance_intervals.py](../minimapnet/masking/variance_intervals.py).
-# - [test_variance.py](../tests/test_variance.py) holds them against a population whose gradients are all computed one by
-#   one, and [test_variance_intervals.py](../tests/test_variance_intervals.py) counts how often intervals hold the truth.
+# - [enumeration.py](../minimapnet/variance/enumeration.py) lists all masks;
+#   [decomposition.py](../minimapnet/variance/decomposition.py) estimates, with its streaming sums in
+#   [accumulators.py](../minimapnet/variance/accumulators.py) and the jackknife's intervals in
+#   [jackknife.py](../minimapnet/variance/jackknife.py).
+# - [test_decomposition.py](../tests/variance/test_decomposition.py) holds them against a population whose gradients are all
+#   computed one by one, and [test_jackknife.py](../tests/variance/test_jackknife.py) counts how often intervals hold the
+#   truth.
 # - `minimapnet variance` estimates these variances for a text of yours, also by groups of parameters; what it calls
 #   headroom is explained in step 7.
 # - Next: [6. The norm of a gradient that is never built](06_norms_without_gradients.ipynb).

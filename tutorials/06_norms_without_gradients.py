@@ -18,12 +18,11 @@ import numpy
 import trained
 from matplotlib import pyplot
 
-from minimapnet import gradients, token_gradient_norms, token_losses
-from minimapnet.lab import figure_style
-from minimapnet.model.masked_batch import masked_batch
-from minimapnet.model.norm_reader import factor
+from minimapnet import gradients, plotting, token_gradient_norms, token_losses
+from minimapnet.gradient_norms.ghost_norm import factor
+from minimapnet.model.batch import masked_batch
 
-pyplot.rcParams.update(figure_style.PAGE)
+pyplot.rcParams.update(plotting.PAGE)
 
 model, text = trained.bert()  # that of step 4, and its text
 T, C, V = trained.ROW_TOKENS, model.config.hidden_size, model.config.vocab_size
@@ -483,12 +482,13 @@ print(f"the {len(singles)} single masks by the package: from {singles.min():.3f}
 #
 # ## Where to go on
 #
-# - [norm_reader.py](../minimapnet/model/norm_reader.py) is our listener grown up: it adds up squares while the backward
-#   pass runs, for many sentences or replicas at once, each layer in the cheapest way.
-# - [norms.py](../minimapnet/model/norms.py) has `token_gradient_norms`; [replicas.py](../minimapnet/model/replicas.py)
-#   saves once more below the last attention, where a replica's gradients are sums of few outer products (the second
-#   exercise of step 3); [readers.py](../minimapnet/model/readers.py) says what a reader is.
-# - [test_norms.py](../tests/test_norms.py) holds the norms against the loop, and
-#   [test_oracle_norms.py](../tests/test_oracle_norms.py) against the automatic differentiation of PyTorch.
+# - [ghost_norm.py](../minimapnet/gradient_norms/ghost_norm.py) is our listener grown up: it adds up squares while the
+#   backward pass runs, for many sentences or replicas at once, each layer in the cheapest way.
+# - [norms.py](../minimapnet/gradient_norms/norms.py) has `token_gradient_norms`;
+#   [token_replicas.py](../minimapnet/gradient_norms/token_replicas.py) saves once more below the last attention, where a
+#   replica's gradients are sums of few outer products (the second exercise of step 3);
+#   [accumulators.py](../minimapnet/gradient_norms/accumulators.py) says what a reader is.
+# - [test_norms.py](../tests/gradient_norms/test_norms.py) holds the norms against the loop, and
+#   [test_oracle_norms.py](../tests/gradient_norms/test_oracle_norms.py) against the automatic differentiation of PyTorch.
 # - Papers: Goodfellow 2015, arXiv 1510.01799 (one row); Li and others 2022, arXiv 2110.05679 (Gram matrices).
 # - Next: [7. Importance sampling](07_importance_sampling.ipynb).

@@ -18,14 +18,13 @@ import numpy
 import trained
 from matplotlib import pyplot
 
-from minimapnet import Bert, gradients, optimal_position_proposal, token_gradient_norms, token_losses
-from minimapnet.lab import figure_style
-from minimapnet.masking.proposals import SingleProposal, UniformProposal
-from minimapnet.masking.variance_exact import exact_variance
+from minimapnet import Bert, gradients, optimal_position_proposal, plotting, token_gradient_norms, token_losses
+from minimapnet.proposals import SingleProposal, UniformProposal
 from minimapnet.text import grammar
 from minimapnet.training.trainer import Trainer
+from minimapnet.variance.enumeration import exact_variance
 
-pyplot.rcParams.update(figure_style.PAGE)
+pyplot.rcParams.update(plotting.PAGE)
 
 model, text = trained.bert()  # that of step 4
 rows = text.test.batch(numpy.arange(32))
@@ -280,7 +279,7 @@ print(f"one draw from q* is worth {worth:.1f} uniform draws on this sentence")
 assert 3 < worth < n / 2
 
 figure, axis = pyplot.subplots()
-for (name, found), (colour, line, mark) in zip(distances.items(), figure_style.BY_MASKED, strict=False):
+for (name, found), (colour, line, mark) in zip(distances.items(), plotting.BY_MASKED, strict=False):
     axis.plot(sizes, found, mark, color=colour, label=f"{name}, measured")
     axis.plot(sizes, numpy.sqrt(variances[name] / sizes), line, color=colour, label=f"{name}, by the formula")
 axis.axhline(numpy.linalg.norm(m), ls=":", color="#777777")
@@ -413,7 +412,7 @@ errors = numpy.linspace(0, 2, 9)  # sigma
 z = numpy.random.default_rng(3).normal(size=(200, *norms.shape))
 figure, axis = pyplot.subplots()
 curves = {}
-for u, (colour, line, mark) in zip((0, 0.1, 0.3), figure_style.BY_MASKED, strict=False):
+for u, (colour, line, mark) in zip((0, 0.1, 0.3), plotting.BY_MASKED, strict=False):
     curves[u] = []
     for sigma in errors:
         guessed = norms * numpy.exp(sigma * z)  # (200, B, n)
@@ -475,10 +474,11 @@ assert curves[0][4] < 0.5 and curves[0][-1] > 2 and max(curves[0.3]) < 1
 #
 # ## Where to go on
 #
-# - [optimal.py](../minimapnet/masking/optimal.py) has $q^{\ast}$, and [test_optimal.py](../tests/test_optimal.py) checks
-#   that no other proposal has a smaller second moment.
-# - [weighted_proposals.py](../minimapnet/masking/weighted_proposals.py) has `SingleProposal` and the mixture with uniform
-#   masks; [test_proposals.py](../tests/test_proposals.py) checks by enumeration that the weights leave the mean as it is.
+# - [optimal.py](../minimapnet/proposals/optimal.py) has $q^{\ast}$, and
+#   [test_optimal.py](../tests/proposals/test_optimal.py) checks that no other proposal has a smaller second moment.
+# - [importance.py](../minimapnet/proposals/importance.py) has `SingleProposal` and the mixture with uniform masks;
+#   [test_proposals.py](../tests/proposals/test_proposals.py) checks by enumeration that the weights leave the mean as it
+#   is.
 # - The idea to choose *masks* this way is Chen's (2020, arXiv 2008.05333). For sentences instead of masks, see
 #   Katharopoulos and Fleuret (2018, arXiv 1803.00942).
 # - Next: [8. Masks of many tokens](08_masks_of_many_tokens.ipynb).

@@ -19,15 +19,14 @@ import numpy
 import trained
 from matplotlib import pyplot
 
-from minimapnet import ConditionalBernoulli, gradients_and_norms, optimal_mask_proposal, token_gradient_norms
-from minimapnet.lab import figure_style
-from minimapnet.masking.masks import all_masks
-from minimapnet.masking.optimal import best_conditional_bernoulli
-from minimapnet.masking.pools import PoolProposal, keep_probabilities
-from minimapnet.masking.scores import norm_from_tokens
-from minimapnet.masking.weighted_proposals import horvitz_thompson, inclusion_of
+from minimapnet import ConditionalBernoulli, gradients_and_norms, optimal_mask_proposal, plotting, token_gradient_norms
+from minimapnet.masks.base import all_masks
+from minimapnet.proposals.importance import horvitz_thompson, inclusion_of
+from minimapnet.proposals.optimal import best_conditional_bernoulli
+from minimapnet.proposals.pools import PoolProposal, keep_probabilities
+from minimapnet.proposals.scores import norm_from_tokens
 
-pyplot.rcParams.update(figure_style.PAGE)
+pyplot.rcParams.update(plotting.PAGE)
 
 model, text = trained.bert()  # that of step 4
 rows = text.test.batch(numpy.arange(4))
@@ -631,14 +630,14 @@ for name, value in one_draw.items():
 #
 # ## Where to go on
 #
-# - [conditional_bernoulli.py](../minimapnet/masking/conditional_bernoulli.py) and
-#   [symmetric_polynomials.py](../minimapnet/masking/symmetric_polynomials.py) have the distribution, in logarithms and
-#   for many sentences at once; [test_conditional_bernoulli.py](../tests/test_conditional_bernoulli.py) checks it against
+# - [conditional_bernoulli.py](../minimapnet/masks/conditional_bernoulli.py) and
+#   [conditional_bernoulli.py](../minimapnet/masks/conditional_bernoulli.py) have the distribution, in logarithms and for
+#   many sentences at once; [test_conditional_bernoulli.py](../tests/masks/test_conditional_bernoulli.py) checks it against
 #   lists. The distribution and its recursion are those of Chen, Dempster and Liu (1994, Biometrika 81, 457-469).
-# - [pools.py](../minimapnet/masking/pools.py) has the pools, also those that choose among the sentences of a batch, after
+# - [pools.py](../minimapnet/proposals/pools.py) has the pools, also those that choose among the sentences of a batch, after
 #   Katharopoulos and Fleuret (2018, arXiv 1803.00942);
-#   [weighted_proposals.py](../minimapnet/masking/weighted_proposals.py) has sets and weights of positions, and
-#   [test_proposals.py](../tests/test_proposals.py) which of them are unbiased.
-# - [systematic.py](../minimapnet/masking/systematic.py) says why the order must be shuffled when positions are drawn with
+#   [importance.py](../minimapnet/proposals/importance.py) has sets and weights of positions, and
+#   [test_proposals.py](../tests/proposals/test_proposals.py) which of them are unbiased.
+# - [systematic.py](../minimapnet/masks/systematic.py) says why the order must be shuffled when positions are drawn with
 #   given probabilities.
 # - Next: [9. MAPNet](09_mapnet.ipynb).

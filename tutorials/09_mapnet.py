@@ -19,16 +19,15 @@ import trained
 from matplotlib import pyplot
 from scipy import special
 
-from minimapnet import MapNet, MapNetConfig
-from minimapnet.lab import figure_style
-from minimapnet.masking import mapnet_objectives
-from minimapnet.masking.mapnet_proposals import MapNetSingle
-from minimapnet.masking.mapnet_quality import position_probabilities, quality, second_moments
-from minimapnet.masking.scores import each_alone, exact_norm
+from minimapnet import MapNet, MapNetConfig, plotting
+from minimapnet.mapnet import objectives
+from minimapnet.mapnet.learner import MapNetSingle
+from minimapnet.mapnet.quality import position_probabilities, quality, second_moments
+from minimapnet.proposals.scores import each_alone, exact_norm
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer
 
-pyplot.rcParams.update(figure_style.PAGE)
+pyplot.rcParams.update(plotting.PAGE)
 
 model, text = trained.bert()  # that of step 4
 seen = text.train.batch(numpy.arange(1024))  # sentences that MAPNet will learn from
@@ -238,11 +237,11 @@ drawn_gradients = {  # by our formulas; row i is the gradient with respect to f 
 }
 for i in range(N):
     kept, norm = numpy.array([i]), h[[i]]
-    _, d = mapnet_objectives.regression(f[[i]], numpy.log(g[[i]]), w[[i]])
+    _, d = objectives.regression(f[[i]], numpy.log(g[[i]]), w[[i]])
     assert numpy.allclose(d, drawn_gradients["regression"][i, i])
-    _, d = mapnet_objectives.cross_entropy(f[None], kept, u, norm, H)
+    _, d = objectives.cross_entropy(f[None], kept, u, norm, H)
     assert numpy.allclose(d[0], drawn_gradients["cross-entropy"][i])
-    _, d = mapnet_objectives.second_moment(f[None], kept, u, norm, H2)
+    _, d = objectives.second_moment(f[None], kept, u, norm, H2)
     assert numpy.allclose(d[0], drawn_gradients["second moment"][i])
 
 for name, gradients_of_draws in drawn_gradients.items():
@@ -387,7 +386,7 @@ for name in ("cross-entropy", "second-moment"):
     assert numpy.mean([one.divergence for one in found[name]]) < found["table of words"][0].divergence - 0.05
 
 figure, axis = pyplot.subplots()
-for (name, runs), (colour, line, mark) in zip(learned.items(), figure_style.BY_MASKED, strict=False):
+for (name, runs), (colour, line, mark) in zip(learned.items(), plotting.BY_MASKED, strict=False):
     for number, (_, curve) in enumerate(runs):
         axis.plot(*zip(*curve, strict=True), color=colour, ls=line, marker=mark, markersize=5,
                   label=name.replace("-", " " if name[0] == "s" else "-") if not number else None)  # fmt: skip
@@ -525,7 +524,7 @@ for schedule, norms in norms_along.items():
 # %%
 figure, panels = pyplot.subplots(1, 2, sharey=True)
 for axis, (schedule, stages) in zip(panels, courses.items(), strict=True):
-    for number, (share, (colour, line, mark)) in enumerate(zip(SHARES, figure_style.BY_MASKED, strict=False)):
+    for number, (share, (colour, line, mark)) in enumerate(zip(SHARES, plotting.BY_MASKED, strict=False)):
         won = [several[number].won for several in stages.values()]
         axis.plot(list(stages), won, line, color=colour, marker=mark, label=f"judged with u = {share:.1f}")
     axis.axhline(0, color="black", lw=1)
@@ -588,10 +587,10 @@ assert min(safe) > min(several[0].won for several in courses["constant"].values(
 #
 # ## Where to go on
 #
-# - The network is [mapnet.py](../minimapnet/masking/mapnet.py), the objectives are in
-#   [mapnet_objectives.py](../minimapnet/masking/mapnet_objectives.py), and the proposals that draw and learn, for single
-#   words, pools and position weights, in [mapnet_proposals.py](../minimapnet/masking/mapnet_proposals.py).
-# - [test_mapnet.py](../tests/test_mapnet.py) has the gradient checks for all objectives and kinds of proposals, and
+# - The network is [network.py](../minimapnet/mapnet/network.py), the objectives are in
+#   [objectives.py](../minimapnet/mapnet/objectives.py), and the proposals that draw and learn, for single
+#   words, pools and position weights, in [learner.py](../minimapnet/mapnet/learner.py).
+# - [test_network.py](../tests/mapnet/test_network.py) has the gradient checks for all objectives and kinds of proposals, and
 #   [objectives.py](../benchmarks/objectives.py) compares the objectives along with a whole training.
 # - MAPNet is from Chen 2020, arXiv 2008.05333, where an actor draws the masks and a critic judges; the score function
 #   method with a baseline is from Williams 1992, Machine Learning 8, 229-256.

@@ -20,17 +20,17 @@ import trained
 from matplotlib import pyplot
 from tqdm import tqdm
 
-from minimapnet import MapNet, MapNetConfig, sequence_gradient_norms
+from minimapnet import MapNet, MapNetConfig, plotting, sequence_gradient_norms
 from minimapnet.backend import generator
-from minimapnet.lab import convergence, figure_style
-from minimapnet.masking.mapnet_proposals import MapNetPool, MapNetSingle
-from minimapnet.masking.mapnet_quality import quality
-from minimapnet.masking.proposals import SingleProposal, UniformProposal
-from minimapnet.masking.scores import each_alone, exact_norm
+from minimapnet.experiments import curves
+from minimapnet.mapnet.learner import MapNetPool, MapNetSingle
+from minimapnet.mapnet.quality import quality
+from minimapnet.proposals import SingleProposal, UniformProposal
+from minimapnet.proposals.scores import each_alone, exact_norm
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer
 
-pyplot.rcParams.update(figure_style.PAGE)
+pyplot.rcParams.update(plotting.PAGE)
 
 # %% [markdown]
 # ## What noise does to training
@@ -79,7 +79,7 @@ for name, floor in floors.items():
 
 figure, panels = pyplot.subplots(1, 2, sharey=True)
 for axis, schedule in zip(panels, schedules, strict=True):
-    for name, (colour, line, _) in zip(variances, figure_style.BY_MASKED, strict=False):
+    for name, (colour, line, _) in zip(variances, plotting.BY_MASKED, strict=False):
         axis.semilogy(losses[schedule, name], color=colour, ls=line, label=name)
         if schedule == "constant":
             axis.axhline(floors[name], color=colour, ls=":")
@@ -113,7 +113,7 @@ pyplot.show()
 # - **Several seeds.** A seed fixes the order of sentences and the masks. One run says nothing: two runs of the *same*
 #   method differ.
 # - **Rules first.** What counts as better is written down before the runs: in
-#   [convergence.py](../minimapnet/lab/convergence.py), whose rules are printed with every report.
+#   [curves.py](../minimapnet/experiments/curves.py), whose rules are printed with every report.
 #
 # ## Four runs and an interval
 #
@@ -133,9 +133,9 @@ pyplot.show()
 draws = numpy.random.default_rng(1).normal(size=(20_000, 4))  # 20,000 experiments of four seeds
 half = draws.std(axis=1, ddof=1) / 2  # s / sqrt(4)
 holds = (abs(draws.mean(axis=1)) < 2 * half).mean()
-by_student = numpy.mean([low < 0 < high for _, (low, high) in map(convergence.interval, draws[:4000])])
+by_student = numpy.mean([low < 0 < high for _, (low, high) in map(curves.interval, draws[:4000])])
 print(f"an interval of 2 standard errors holds the truth in {holds:.0%} of experiments, Student's in {by_student:.0%}")
-mean, (low, high) = convergence.interval(draws[0])
+mean, (low, high) = curves.interval(draws[0])
 factor = (high - mean) / half[0]
 print(f"the factor for four seeds: {factor:.2f}")
 assert factor > 3 and holds < 0.9 and abs(by_student - 0.95) < 0.015
@@ -247,7 +247,7 @@ for seed in range(SEEDS):  # in turns, so that a busy minute of the machine hits
         curves[name][seed], taken = branch(name, seed)
         seconds[name].append(taken)
 
-finals = {name: numpy.mean([convergence.final_loss(curve) for curve in runs.values()]) for name, runs in curves.items()}
+finals = {name: numpy.mean([curves.final_loss(curve) for curve in runs.values()]) for name, runs in curves.items()}
 baseline = min((name for name in proposals if name.startswith("uniform")), key=finals.get)
 print(f"the best uniform masks: {baseline}")
 
@@ -257,22 +257,20 @@ print(f"the best uniform masks: {baseline}")
 
 # %% tags=["picture"]
 figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.4), width_ratios=(1.3, 1))
-looks = dict(zip(proposals, [*figure_style.UNIFORM[:2], figure_style.BASELINE, *figure_style.RIVALS[1:3]], strict=True))
+looks = dict(zip(proposals, [*plotting.UNIFORM[:2], plotting.BASELINE, *plotting.RIVALS[1:3]], strict=True))
 for name, runs in curves.items():
     colour, line, mark = looks[name]
-    mean_curve = numpy.mean([convergence.smoothed(curve) for curve in runs.values()], axis=0)  # (E, 2)
+    mean_curve = numpy.mean([curves.smoothed(curve) for curve in runs.values()], axis=0)  # (E, 2)
     left.plot(*mean_curve.T, color=colour, ls=line, marker=mark, markersize=4, label=name)
 left.axhline(finals[baseline], color="#777777", lw=1, ls=(0, (1, 2)))
 left.set(xlabel="step of 4 sentences", ylabel="validation loss, nats a word", title="Mean of four seeds")
 left.legend()
 for place, name in enumerate(reversed(proposals)):
     colour, _, mark = looks[name]
-    ends = [
-        convergence.final_loss(curves[name][seed]) - convergence.final_loss(curves[baseline][seed]) for seed in curves[name]
-    ]
-    mean, interval = convergence.interval(ends)
+    ends = [curves.final_loss(curves[name][seed]) - curves.final_loss(curves[baseline][seed]) for seed in curves[name]]
+    mean, interval = curves.interval(ends)
     right.plot(ends, [place - 0.25] * SEEDS, "|", color=colour, markersize=9)
-    bar = None if name == baseline else figure_style.error_bar(mean, interval)
+    bar = None if name == baseline else plotting.error_bar(mean, interval)
     right.errorbar(mean, place, xerr=bar, color=colour, marker=mark, capsize=4)
 right.axvline(0, color="black", lw=1, ls="--")
 right.set_yticks(range(len(proposals)), reversed(proposals))
@@ -295,7 +293,7 @@ pyplot.show()
 # %%
 cost = {name: numpy.median(taken) for name, taken in seconds.items()}
 comparisons = {
-    name: convergence.comparison(name, curves[name], baseline, curves[baseline]) for name in proposals if name != baseline
+    name: curves.comparison(name, curves[name], baseline, curves[baseline]) for name in proposals if name != baseline
 }
 
 
@@ -506,12 +504,12 @@ assert abs(documentation["MAPNet pool, 40 % masked"][0]) < 0.01
 #
 # ## Where to go on
 #
-# - The rules are in [convergence.py](../minimapnet/lab/convergence.py), from which
-#   [verdicts.py](../minimapnet/lab/verdicts.py) and [claims.py](../minimapnet/lab/claims.py) make the six answers; the
-#   experiment itself is in [experiments.py](../minimapnet/lab/experiments.py), its numbers in
-#   [presets.py](../minimapnet/lab/presets.py).
-# - [test_convergence.py](../tests/test_convergence.py) and [test_claims.py](../tests/test_claims.py) check what a verdict
-#   says. `minimapnet compare` makes the whole experiment with a report; the repository's
-#   [README](../README.md) shows how.
+# - The rules are in [curves.py](../minimapnet/experiments/curves.py), from which
+#   [claims.py](../minimapnet/reports/claims.py) make the six answers; the
+#   experiment itself is in [training_runs.py](../minimapnet/experiments/training_runs.py), its numbers in
+#   [presets.py](../minimapnet/experiments/presets.py).
+# - [test_curves.py](../tests/experiments/test_curves.py) and [test_claims.py](../tests/reports/test_claims.py) check what a
+#   verdict says. `minimapnet compare` makes the whole experiment with a report; the repository's [README](../README.md)
+#   shows how.
 # - The paper is Chen 2020, *Variance-reduced Language Pretraining via a Mask Proposal Network*, arXiv 2008.05333.
 # - Next: [11. The GPU by one flag](11_the_gpu.ipynb)

@@ -21,12 +21,11 @@ import trained
 from matplotlib import pyplot, ticker
 
 import minimapnet
-from minimapnet import Bert, InputError, UniformMasks, backend, gradients
+from minimapnet import Bert, InputError, UniformMasks, backend, gradients, plotting
 from minimapnet.kernels.cuda_source import SOURCE
-from minimapnet.lab import figure_style
 from minimapnet.model.optimizer import AdamW
 
-pyplot.rcParams.update(figure_style.PAGE)
+pyplot.rcParams.update(plotting.PAGE)
 
 model, text = trained.bert()
 print(f"{backend.name} computes; the model has {model.flat.size:,} parameters, {model.flat.nbytes:,} bytes")
@@ -606,7 +605,7 @@ for name, found in times.items():
 
 # %%
 figure, axes = pyplot.subplots()
-for (name, found), (colour, line, mark) in zip(times.items(), figure_style.BY_MASKED, strict=False):
+for (name, found), (colour, line, mark) in zip(times.items(), plotting.BY_MASKED, strict=False):
     axes.plot(SIZES, 1e6 * found / SIZES, line, color=colour, marker=mark, markersize=8, linewidth=2, label=name)
 axes.set(xscale="log", yscale="log", xlabel="sentences in a step (logarithmic)", ylabel="microseconds for one sentence")
 axes.set_xticks(SIZES, [f"{rows:,}" for rows in SIZES])
@@ -656,9 +655,9 @@ pyplot.show()
 # - [backend.py](../minimapnet/backend.py) is the whole flag, in a hundred lines;
 #   [cuda_source.py](../minimapnet/kernels/cuda_source.py) has all the kernels. LayerNorm's two are the easiest, the
 #   softmax's and the embedding's the most instructive.
-# - [cuda_on_cpu.h](../tests/cuda_on_cpu.h) is the emulation: threads as fibers that take turns.
-#   [test_cuda_source.py](../tests/test_cuda_source.py) breaks kernels on purpose,
-#   [test_kernels.py](../tests/test_kernels.py) holds every kernel against its plain formula, and
+# - [cuda_on_cpu.h](../tests/helpers/cuda_on_cpu.h) is the emulation: threads as fibers that take turns.
+#   [test_cuda_source.py](../tests/kernels/test_cuda_source.py) breaks kernels on purpose,
+#   [test_kernels.py](../tests/kernels/test_kernels.py) holds every kernel against its plain formula, and
 #   [test_backend.py](../tests/test_backend.py) tries the flag on machines that work and machines that do not.
 # - Milakov and Gimelshein 2018, arXiv 1805.02867: softmax in one pass over a row, with a maximum that is corrected on
 #   the way, as the package's kernel has it.

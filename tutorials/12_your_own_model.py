@@ -51,18 +51,18 @@ from minimapnet import (
     UniformMasks,
     decompose_variance,
     gradients,
+    plotting,
     token_gradient_norms,
     token_losses,
 )
-from minimapnet.commands.folders import read_model, tokenizer_file
-from minimapnet.lab import figure_style
-from minimapnet.lab.variance import ROW_TOKENS
-from minimapnet.masking.proposal import sizes
-from minimapnet.model.pretrained_files import stored_tensors
+from minimapnet.cli.model_folder import read_model, tokenizer_file
+from minimapnet.experiments.variance import ROW_TOKENS
+from minimapnet.model.safetensors_files import stored_tensors
+from minimapnet.proposals.base import sizes
 from minimapnet.text import grammar, tokenizer
 from minimapnet.text.load import load_text
 
-pyplot.rcParams.update(figure_style.PAGE)
+pyplot.rcParams.update(plotting.PAGE)
 
 STAND_IN = Path(os.path.relpath(trained.FOLDER / "own_model"))
 FOLDER = Path(os.environ.get("MINIMAPNET_MODEL", STAND_IN))
@@ -554,12 +554,13 @@ with tempfile.TemporaryDirectory() as parent:
 # ## Where to go on
 #
 # - [pretrained.py](../minimapnet/model/pretrained.py) has the table of names, and
-#   [pretrained_files.py](../minimapnet/model/pretrained_files.py) reads the format safetensors in twenty lines.
-#   [test_pretrained.py](../tests/test_pretrained.py), [test_pretrained_errors.py](../tests/test_pretrained_errors.py)
-#   and [test_oracle_bert.py](../tests/test_oracle_bert.py) hold them against files made by hand and against
-#   transformers itself.
-# - [variance.py](../minimapnet/masking/variance.py) is the decomposition,
-#   [lab/variance.py](../minimapnet/lab/variance.py) the laboratory around it.
+#   [safetensors_files.py](../minimapnet/model/safetensors_files.py) reads the format safetensors in twenty lines.
+#   [test_pretrained.py](../tests/model/test_pretrained.py),
+#   [test_pretrained_errors.py](../tests/model/test_pretrained_errors.py) and
+#   [test_oracle_bert.py](../tests/model/test_oracle_bert.py) hold them against files made by hand and against transformers
+#   itself.
+# - [decomposition.py](../minimapnet/variance/decomposition.py) is the decomposition,
+#   [variance.py](../minimapnet/experiments/variance.py) the laboratory around it.
 # - To train on your own text: `minimapnet train --text my_text.txt --out runs/mine`, then
 #   `minimapnet variance --checkpoint runs/mine`. To compare proposals on it: `minimapnet compare --text my_text.txt`.
 # - The paper that all this began with: Chen 2020, arXiv 2008.05333.

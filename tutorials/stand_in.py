@@ -1,7 +1,7 @@
 """A device to try things on where there is none: the tests' strict stand-in for CuPy, made to count what it is asked for.
 
-Its arrays are NumPy arrays in boxes that open only where CuPy's would (see `tests/strict_cupy`). The CUDA kernels run on it
-by emulation (`tests/cuda_on_cpu.py`), which needs the compiler g++ and pytest.
+Its arrays are NumPy arrays in boxes that open only where CuPy's would (see `tests/helpers/strict_cupy`). The CUDA kernels
+run on it by emulation (`tests/helpers/cuda_on_cpu.py`), which needs the compiler g++ and pytest.
 """
 
 import functools
@@ -18,10 +18,10 @@ import numpy
 
 from minimapnet import backend
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+sys.path.append(str(Path(__file__).parents[1]))  # for tests.helpers, wherever the script is run from
 
-import plain_kernels
-import strict_cupy
+from minimapnet.kernels import reference
+from tests.helpers import strict_cupy
 
 ndarray = strict_cupy.ndarray
 WHY_NO_CUDA = (
@@ -82,7 +82,7 @@ def in_use(cuda: bool = False) -> Iterator[None]:
 
 def raw_kernel(source: str, name: str, options: tuple[str, ...], descending: bool = False):
     """Compile CUDA source as `cupy.RawKernel` does; `descending` turns round the order in which threads get their turns."""
-    kernel = importlib.import_module("cuda_on_cpu").RawKernel(source, name, options)
+    kernel = importlib.import_module("tests.helpers.cuda_on_cpu").RawKernel(source, name, options)
     kernel.descending = descending
     return kernel
 
@@ -92,13 +92,13 @@ def _plain():
     def whole(size, *_):
         return [slice(0, size)]
 
-    names = vars(plain_kernels) | {"split_batch": whole, "split_rows": whole, "workers": lambda tasks: 1}
+    names = vars(reference) | {"split_batch": whole, "split_rows": whole, "workers": lambda tasks: 1}
     return types.SimpleNamespace(**names)
 
 
 @functools.cache
 def _cuda():
-    emulation = importlib.import_module("cuda_on_cpu")
+    emulation = importlib.import_module("tests.helpers.cuda_on_cpu")
     launch = emulation.RawKernel.__call__
 
     def counted_launch(*args):
@@ -130,7 +130,7 @@ def _count_launches_of(function):
 
 
 def _count_launches() -> None:
-    methods = importlib.import_module("strict_cupy.array").METHODS.split()
+    methods = importlib.import_module("tests.helpers.strict_cupy.array").METHODS.split()
     for name in {*methods, *(f"__{name}__" for name in OPERATORS.split())} - set(FREE.split()):
         setattr(ndarray, name, _count_launches_of(getattr(ndarray, name)))
     for name in set(strict_cupy.NAMES) - set(FREE.split()) - set(strict_cupy.CONSTANTS.split()):

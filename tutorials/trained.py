@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from minimapnet import Bert, BertConfig, InputError
-from minimapnet.masking.proposals import UniformProposal
+from minimapnet.proposals import UniformProposal
 from minimapnet.text.load import Text, load_text
 from minimapnet.training.evaluation import Evaluation
 from minimapnet.training.settings import TrainSettings

@@ -1,5 +1,5 @@
-"""The few hot primitives, one file per array library, with the same names and the same contract.
+"""The few hot primitives: `reference.py` has each as its plain formula, in three lines; read it first.
 
-Everything above this folder is plain array code; what is fast and less plain lives here. `numpy_kernels.py` states the
-contract in its docstrings; `cupy_kernels.py` keeps it. The plain formula of each kernel stands in `tests/plain_kernels.py`.
+Everything above this folder is plain array code. What is fast and less plain lives here, one file per array library, with
+the same names and the same contract: `numpy_kernels.py` states it in its docstrings, `cupy_kernels.py` keeps it.
 """

@@ -8,8 +8,9 @@ Axis letters: B sentences, T tokens, C channels, F feed-forward, V vocabulary, N
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.model import layers, masked_batch, parameters, pretrained
+from minimapnet.model import layers, parameters, pretrained
 from minimapnet.model.attention import attention_backward, attention_forward
+from minimapnet.model.batch import MaskedBatch, Sentences, check_sentences
 from minimapnet.model.config import BertConfig
 
 
@@ -67,7 +68,7 @@ class Bert:
 
         Raises InputError for ids out of range and sentences longer than the model.
         """
-        everything = masked_batch.sentences(self.config, ids, attention_mask, token_type_ids)
+        everything = check_sentences(self.config, ids, attention_mask, token_type_ids)
         B, T = everything.inputs.shape
         out = backend.xp.empty((B, T, self.config.hidden_size), self.config.dtype)
 
@@ -89,7 +90,7 @@ class Bert:
         logits, _ = self.head_forward(hidden.reshape(B * T, C))  # (B*T, V)
         return logits.reshape(B, T, -1)
 
-    def forward(self, batch: masked_batch.MaskedBatch, dropout=None):
+    def forward(self, batch: MaskedBatch, dropout=None):
         """Give the loss of every masked token (N,) and the cache of the backward."""
         self._need_head()
 
@@ -133,7 +134,7 @@ class Bert:
         dx = layers.gelu_backward(dx, gelu_cache)  # (N, C)
         return layers.linear_backward(dx, transform_cache, "head.transform", reader)  # (N, C)
 
-    def encoder_forward(self, sentences: masked_batch.Sentences, rows=None, dropout=None):
+    def encoder_forward(self, sentences: Sentences, rows=None, dropout=None):
         """Sentences -> the last layer's output (B, T, C), or (N, C) where `rows` (N,) names the places in B*T wanted."""
         if not isinstance(self.flat, backend.xp.ndarray):
             raise InputError("the model was made on another backend than the one in use: call its to_device() first")

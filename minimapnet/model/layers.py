@@ -2,7 +2,7 @@
 
 A backward is the mirror of its forward: it undoes the stages in reverse and quotes each line. It writes to nothing it was
 given, since many backwards may follow one forward. What becomes of a parameter's gradient is not decided here: a layer
-hands its input and its output's gradient to a *reader* (see readers.py), which adds up whatever it is after.
+hands its input and its output's gradient to a *reader* (see accumulators.py), which adds up whatever it is after.
 
 The cache of B sentences serves R replicas of each of them at once: `dout` then is (R, B, T, C) where it else is (B, T, C),
 and every line below broadcasts.

@@ -13,10 +13,9 @@ import numpy
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.model import parameters, pretrained_files
+from minimapnet.model import parameters, safetensors_files
 from minimapnet.model.config import BertConfig
-from minimapnet.model.pretrained_files import CONFIG, StoredTensor
-from minimapnet.model.token_ids import token_id
+from minimapnet.model.safetensors_files import CONFIG, StoredTensor, read_json
 
 # What Hugging Face's BertConfig takes where config.json is silent. The type of a default is the type of the field.
 DEFAULTS = {
@@ -68,8 +67,8 @@ def load(folder, mask_token_id=None, pad_token_id=None, dtype="float32") -> tupl
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}: fetch the model first, with its {CONFIG} and its weights")
-    fields = pretrained_files.read_json(folder / CONFIG)
-    stored = _by_plain_name(pretrained_files.stored_tensors(folder))
+    fields = safetensors_files.read_json(folder / CONFIG)
+    stored = _by_plain_name(safetensors_files.stored_tensors(folder))
     architectures = fields.get("architectures")
     claims_head = isinstance(architectures, list) and any(name in architectures for name in WITH_HEAD)
     has_head = any(name.startswith(HEAD) for name in stored)
@@ -100,7 +99,7 @@ def save(folder, config: BertConfig, params: dict) -> None:
         tensors[OTHER_BIAS] = tensors[BIAS]
         if config.tie_word_embeddings:  # transformers expects both names only where nothing is tied
             del tensors[BIAS]
-    pretrained_files.write_folder(Path(folder), fields, tensors)
+    safetensors_files.write_folder(Path(folder), fields, tensors)
 
 
 def _config(path: Path, fields: dict, **ours) -> BertConfig:
@@ -163,8 +162,8 @@ def _check(name: str, stored: dict[str, StoredTensor], shape: tuple[int, ...], c
         raise InputError(
             f"{tensor.path} has {tensor.name} of shape {tensor.shape}, but by {CONFIG}{vocabulary} it must be {shape}"
         )
-    if tensor.dtype not in pretrained_files.DTYPES:
-        known = ", ".join(pretrained_files.DTYPES)
+    if tensor.dtype not in safetensors_files.DTYPES:
+        known = ", ".join(safetensors_files.DTYPES)
         raise InputError(f"{tensor.path} has {tensor.name} as {tensor.dtype}, which is none of {known}")
 
 
@@ -206,3 +205,67 @@ def _their_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Give the shape there of each part of our parameter."""
     part = (*shape[:-1], shape[-1] // len(_their_names(name)))
     return part[::-1] if _lies_transposed(name, shape) else part
+
+
+USUAL = {"mask_token": "[MASK]", "pad_token": "[PAD]"}
+
+
+def token_id(folder: Path, config: dict, token: str, given: int | None) -> int | None:
+    """Give the id of `token` ("mask_token" or "pad_token"), or None where nobody knows it.
+
+    What the folder says (its config.json, read as `config`, else its tokenizer's files) comes first, then what the caller
+    has `given`.
+
+    Raises InputError where the two contradict each other, or a file cannot be read.
+    """
+    found, where = config.get(f"{token}_id"), CONFIG
+    if found is None:
+        found, where = _from_tokenizer(folder, token)
+    if found is None:
+        return given
+    if isinstance(found, bool) or not isinstance(found, int):
+        raise InputError(f"{folder / where} gives {token}_id {found!r}, which is not a whole number")
+    if given not in (None, found):
+        raise InputError(f"{token}_id {given} was given, but {folder / where} says {found}; leave it out, or mend the file")
+    return found
+
+
+def _from_tokenizer(folder: Path, token: str) -> tuple[int | None, str]:
+    """Give the id that the tokenizer's files have for the token, and the name of the file that says so."""
+    spelling = _spelling(folder, token)
+    for name, ids in (("tokenizer.json", _ids_of_tokenizer_json), ("vocab.txt", _ids_of_vocab_txt)):
+        if (folder / name).is_file():
+            found = ids(folder / name).get(spelling)
+            if found is not None:
+                return found, name
+    return None, ""
+
+
+def _spelling(folder: Path, token: str) -> str:
+    """Give the token as the tokenizer writes it, "[MASK]" where no file says otherwise."""
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            entry = read_json(folder / name).get(token)
+            spelling = entry.get("content") if isinstance(entry, dict) else entry
+            if isinstance(spelling, str):
+                return spelling
+    return USUAL[token]
+
+
+def _ids_of_tokenizer_json(path: Path) -> dict[str, int]:
+    tokenizer = read_json(path)
+    model, added = tokenizer.get("model"), tokenizer.get("added_tokens")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    ids = dict(vocabulary) if isinstance(vocabulary, dict) else {}
+    for entry in added if isinstance(added, list) else []:
+        if isinstance(entry, dict) and isinstance(entry.get("content"), str):
+            ids[entry["content"]] = entry.get("id")
+    return ids
+
+
+def _ids_of_vocab_txt(path: Path) -> dict[str, int]:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: tokens may be exotic line breaks
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    return {line: number for number, line in enumerate(lines)}

@@ -16,8 +16,7 @@ import numpy
 from tokenizers import Tokenizer
 
 from minimapnet import backend
-from minimapnet.text.arrays import growing, mapped
-from minimapnet.text.tokens import Tokens
+from minimapnet.text.tokens import Tokens, growing, mapped
 
 SORTED_BATCHES = 16
 SHORTEST = 5  # tokens of a sentence beside [CLS] and [SEP]: there is little to guess from in fewer

@@ -15,7 +15,8 @@ import os
 import re
 import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +28,15 @@ from minimapnet import backend
 from minimapnet.errors import InputError
 from minimapnet.files import written_whole
 from minimapnet.model import pretrained
-from minimapnet.model.pretrained_files import WEIGHTS, read_json
+from minimapnet.model.safetensors_files import WEIGHTS, read_json
 from minimapnet.text.tokenizer import save as save_tokenizer
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
+LOCK = ".lock"
 RUN, STATE = "run.json", "state.safetensors"
 FORMAT = 1  # of run.json and state.safetensors
 KEPT = 2  # checkpoints of a run
@@ -241,3 +248,31 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextmanager
+def only_writer(folder: Path | None) -> Iterator[None]:
+    """Make a run's folder, hold it against other processes, and clear away what writers that were killed have left.
+
+    The system lets go of it when the process ends, however it ends. Without a folder there is nothing to hold.
+
+    Raises InputError where another process holds it, and where it cannot be written to.
+    """
+    if folder is None:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / LOCK, "wb")  # noqa: SIM115 - closed below, and apart from what the caller's own errors are
+    except OSError as error:
+        raise InputError(f"cannot write to the folder {folder}: {error.strerror}; choose another") from error
+    with lock:
+        try:
+            if fcntl:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"another process is training in {folder}: wait for it, or choose another folder") from None
+        except OSError:  # a file system without locks
+            pass
+        clear(folder)
+        yield

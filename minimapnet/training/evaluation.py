@@ -9,9 +9,9 @@ import numpy
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.masking.basic import UniformMasks
-from minimapnet.masking.proposal import sizes
-from minimapnet.model.gradients import token_losses
+from minimapnet.gradient_norms.gradients import token_losses
+from minimapnet.masks.uniform import UniformMasks
+from minimapnet.proposals.base import sizes
 
 CHUNK_TOKENS = 4096  # that go through the model at once
 

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 
 from minimapnet.errors import InputError
+from minimapnet.model.config import BertConfig
+from minimapnet.text.load import Text
 
 SCHEDULES = ("linear", "constant")
 
@@ -80,3 +82,25 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
 
 def _number(value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The model that all runs train."""
+
+    hidden_size: int = 128
+    layers: int = 1
+    heads: int = 4
+
+    def config(self, text: Text, row_tokens: int) -> BertConfig:
+        """Give the model's config for a text in rows of at most `row_tokens`."""
+        return BertConfig(
+            vocab_size=text.vocab_size,
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            intermediate_size=4 * self.hidden_size,
+            max_position_embeddings=row_tokens,
+            pad_token_id=text.pad_token_id,
+            mask_token_id=text.mask_token_id,
+        )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy
 
 from minimapnet import backend
-from minimapnet.model.gradients import gradients, gradients_and_norms
+from minimapnet.gradient_norms.gradients import gradients, gradients_and_norms
 from minimapnet.text.batches import rows_of_step
 
 

@@ -5,6 +5,7 @@ on one kind of machine with one number of threads: another cut of the batch adds
 """
 
 import math
+import signal
 import time
 import warnings
 from collections.abc import Callable
@@ -15,15 +16,15 @@ from tqdm import tqdm
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.masking.proposal import Proposal
 from minimapnet.model.bert import Bert
 from minimapnet.model.optimizer import AdamW
-from minimapnet.training import checkpoint, identity
+from minimapnet.proposals.base import Proposal
+from minimapnet.training import checkpoint, run_fingerprint
+from minimapnet.training.checkpoint import only_writer
 from minimapnet.training.evaluation import Evaluation
-from minimapnet.training.interruption import Interruption
 from minimapnet.training.log import Log
-from minimapnet.training.run_folder import only_writer
 from minimapnet.training.settings import TrainSettings
+from minimapnet.training.signals import Interruption
 from minimapnet.training.step import Gradient, draw, variance_of_mean
 
 BAR = "{desc} {percentage:3.0f} %|{bar:10}| {elapsed}, {remaining} left{postfix}"
@@ -61,7 +62,7 @@ class Trainer:
         self.gradient = Gradient(model, self.optimizer.gradient, settings.micro_batches)
         self.step, self.seconds, self.tokens, self.stopped = 0, 0.0, 0, None
         self.log = Log(None)
-        self._identity = identity.describe(model, text, proposal, settings, evaluation)
+        self._identity = run_fingerprint.describe(model, text, proposal, settings, evaluation)
         dropout = max(model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob)
         self._dropout_seed = settings.seed if dropout else None
 
@@ -143,7 +144,7 @@ class Trainer:
 
     def _go_back(self, found: checkpoint.Checkpoint) -> None:
         """Put everything where it stood at a checkpoint."""
-        identity.check_same(found.about["identity"], self._identity, self.folder)
+        run_fingerprint.check_same(found.about["identity"], self._identity, self.folder)
         found.load_model(self.model)
         states = found.states()
         try:
@@ -226,3 +227,14 @@ def _check_text(model: Bert, text, settings: TrainSettings) -> None:
         )
     if longest > model.config.max_position_embeddings:
         raise InputError(f"{text.name} has rows of {longest} tokens, the model reads {model.config.max_position_embeddings}")
+
+
+def whole_run(trainer: Trainer) -> list[dict]:
+    """Train to the last step and give the log's records, as `Trainer.run` does.
+
+    Ctrl-C and SIGTERM, which end a trainer's run after a step, then meet the handler that was there before: they end it all.
+    """
+    records = trainer.run()
+    if trainer.stopped:
+        signal.raise_signal(signal.Signals[trainer.stopped])
+    return records

@@ -2,9 +2,9 @@
 
 import numpy
 import pytest
-from gradient_check import check_elementwise, random_upstream
 
 from minimapnet.model import layers
+from tests.helpers.gradient_check import check_elementwise, random_upstream
 
 
 def draw(seed, **shapes):

@@ -2,11 +2,11 @@
 
 import numpy
 import pytest
-import tiny
 
 import minimapnet
-from minimapnet.model.masked_batch import masked_batch
-from minimapnet.model.readers import GradientReader, gather
+from minimapnet.gradient_norms.accumulators import GradientReader, gather
+from minimapnet.model.batch import masked_batch
+from tests.helpers import tiny
 
 MASK = 1
 V = tiny.config().vocab_size

@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from minimapnet import Bert, BertConfig, gradients, token_losses
-from minimapnet.model.masked_batch import masked_batch
+from minimapnet.model.batch import masked_batch
 
 
 def layer_gradient(x, d):

@@ -3,8 +3,8 @@
 import numpy
 import pytest
 
-from minimapnet.masking.optimal import shortfall
-from minimapnet.masking.weighted_proposals import SinglePosition, UniformMixture
+from minimapnet.proposals.importance import SinglePosition, UniformMixture
+from minimapnet.proposals.optimal import shortfall
 
 
 def example(seed, n=9):

@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from minimapnet import ConditionalBernoulli, UniformMasks
-from minimapnet.masking.distributions import FullyExploredMasks, all_masks
+from minimapnet.masks import FullyExploredMasks, all_masks
 
 
 @pytest.mark.parametrize("k", [2, 3, 5, 6])

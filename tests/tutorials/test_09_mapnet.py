@@ -4,7 +4,7 @@ import numpy
 import pytest
 from scipy import special
 
-from minimapnet.masking import mapnet_objectives
+from minimapnet.mapnet import objectives
 
 
 @pytest.mark.parametrize("mask", [[3], [0, 4], [5, 2, 1], [0, 1, 2, 3, 4, 5, 6]], ids=len)
@@ -13,10 +13,10 @@ def test_the_score_of_a_mask_is_the_packages(answers, mask, level):
     f, mask = numpy.random.default_rng(0).normal(size=7) + level, numpy.array(mask)
     score, gradient = answers.mask_score(f, mask)
     even = numpy.full((1, len(mask)), 1 / len(mask))
-    theirs, cache = mapnet_objectives.mask_scores_forward(f[None], numpy.array([0]), mask[None], even)
+    theirs, cache = objectives.mask_scores_forward(f[None], numpy.array([0]), mask[None], even)
     assert numpy.shape(gradient) == f.shape
     assert numpy.isclose(score, theirs[0], rtol=1e-12)
-    assert numpy.allclose(gradient, mapnet_objectives.mask_scores_backward(numpy.ones(1), cache)[0])
+    assert numpy.allclose(gradient, objectives.mask_scores_backward(numpy.ones(1), cache)[0])
 
 
 def test_the_gradient_of_a_score_by_differences(answers):

@@ -5,7 +5,7 @@ import math
 import numpy
 import pytest
 
-from minimapnet.lab import convergence
+from minimapnet.experiments import curves
 
 
 @pytest.mark.parametrize("kind", ["constant", "falling", "random"])
@@ -38,7 +38,7 @@ def half_width(deviation, seeds):
     """Give the half width of the package's interval for numbers with exactly this standard deviation."""
     numbers = numpy.random.default_rng(seeds).normal(size=seeds)
     numbers = (numbers - numbers.mean()) / numbers.std(ddof=1) * deviation
-    mean, (_, high) = convergence.interval(numbers)
+    mean, (_, high) = curves.interval(numbers)
     return high - mean
 
 
@@ -63,7 +63,7 @@ def test_false_alarms_are_those_of_the_packages_intervals(answers):
     rng = numpy.random.default_rng(1)
     alarms = 0
     for finals in rng.normal(size=(3000, 5, 4)):
-        ends = [convergence.interval(proposal - finals[0])[1] for proposal in finals[1:]]
+        ends = [curves.interval(proposal - finals[0])[1] for proposal in finals[1:]]
         alarms += any(low > 0 or high < 0 for low, high in ends)
     found = answers.false_alarms(4, 4, 20_000, numpy.random.default_rng(2))
     assert abs(found - alarms / 3000) < 4 * math.sqrt(found * (1 - found) * (1 / 3000 + 1 / 20_000))

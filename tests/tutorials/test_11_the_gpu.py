@@ -28,7 +28,7 @@ def test_mean_losses_of_sentences(answers, xp, losses):
 
 
 def test_mean_losses_of_a_model(answers, xp):
-    import tiny
+    from tests.helpers import tiny
 
     model = tiny.model()
     positions = tiny.RAGGED[:2]
@@ -38,10 +38,10 @@ def test_mean_losses_of_a_model(answers, xp):
 
 
 def test_mean_losses_bring_back_no_more_than_a_number_a_sentence(answers, losses, monkeypatch):
-    import plain_kernels
-    import strict_cupy
+    from minimapnet.kernels import reference
+    from tests.helpers import strict_cupy
 
-    for name, value in (("name", "strict"), ("xp", strict_cupy), ("kernels", plain_kernels)):
+    for name, value in (("name", "strict"), ("xp", strict_cupy), ("kernels", reference)):
         monkeypatch.setattr(backend, name, value)
     values, positions = losses
     device, fetched, get = backend.to_device(values), [], strict_cupy.ndarray.get
@@ -58,7 +58,10 @@ def test_mean_losses_bring_back_no_more_than_a_number_a_sentence(answers, losses
 def test_row_norms(answers, monkeypatch, rows, width, threads, dtype, descending):
     if shutil.which("g++") is None:
         pytest.skip("g++ is not installed: CUDA source cannot be run on the CPU")
-    cuda_on_cpu, strict_cupy = importlib.import_module("cuda_on_cpu"), importlib.import_module("strict_cupy")
+    cuda_on_cpu, strict_cupy = (
+        importlib.import_module("tests.helpers.cuda_on_cpu"),
+        importlib.import_module("tests.helpers.strict_cupy"),
+    )
     monkeypatch.setattr(cuda_on_cpu.RawKernel, "descending", descending)
     real = {"float32": "float", "float64": "double"}[dtype]
     kernel = cuda_on_cpu.RawKernel(SOURCE + answers.row_norms_source(), "row_norms", ("-std=c++17", f"-DREAL={real}"))

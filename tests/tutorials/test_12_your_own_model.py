@@ -11,7 +11,7 @@ from minimapnet import Bert, BertConfig, backend, gradients
 
 
 def test_mean_norms_are_those_of_gradients_built_one_by_one(answers):
-    import tiny
+    from tests.helpers import tiny
 
     model = tiny.model()
     maskable = numpy.ones(tiny.IDS.shape, bool)

@@ -2,17 +2,15 @@
 
 import base64
 import re
-import sys
 from pathlib import Path
 
 import jupytext
 import matplotlib.image
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "tutorials"
-sys.path.insert(0, str(FOLDER))
+from tutorials import quotes
 
-import quotes  # noqa: E402
+FOLDER = Path(__file__).parents[2] / "tutorials"
 
 STEPS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
 every_step = pytest.mark.parametrize("step", STEPS, ids=lambda step: step.stem)

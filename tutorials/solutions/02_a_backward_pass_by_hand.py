@@ -2,8 +2,8 @@
 
 import numpy
 
+from minimapnet.gradient_norms.accumulators import GradientReader
 from minimapnet.model import layers
-from minimapnet.model.readers import GradientReader
 
 
 def rmsnorm_forward(x, weight, eps):

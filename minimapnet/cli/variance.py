@@ -1,0 +1,57 @@
+"""`minimapnet variance`."""
+
+from pathlib import Path
+
+from minimapnet import backend
+from minimapnet.cli import model_folder
+from minimapnet.cli import options as option
+from minimapnet.experiments import variance
+from minimapnet.reports import variance as report
+from minimapnet.text import sources
+
+DESCRIPTION = (
+    "Train a small BERT briefly, or read one, and take the variance of its gradient apart for masks of 1, 2, 5 and 15 of "
+    "about 100 tokens; then hold proposals against uniform masks. Prints tables and writes variance.json, variance.png and "
+    "variance.svg into a folder."
+)
+
+
+def add(command) -> None:
+    """Add the command's options."""
+    sizes = ", ".join(
+        f"{name} has {p.sentences} rows of {p.masks} masks after {p.training.all_steps} training steps"
+        for name, p in variance.PRESETS.items()
+    )
+    option.add_config(command)
+    option.add(command, "--preset", sizes, "default", choices=list(variance.PRESETS))
+    what = f"the text: {', '.join(sources.NAMES)}; or a UTF-8 file, a folder of them, or a .gz"
+    option.add(command, "--text", what, "python-docs", type=option.named, metavar="TEXT")
+    what = "where the text's tokens are kept, to be read faster the next time"
+    option.add(command, "--cache", what, Path("runs/cache"), type=option.path, metavar="FOLDER")
+    what = (
+        "the model to look at: a run of minimapnet train, whose newest checkpoint is taken, or a BERT in Hugging Face's "
+        "format with its tokenizer"
+    )
+    option.add(command, "--checkpoint", what, type=option.path, metavar="FOLDER", shown="train a small one")
+    option.add_out(command, "runs/variance", "for results")
+    option.add_seed(command, "of the model, the rows and the masks")
+    option.add_backend(command)
+
+
+def run(options) -> None:
+    """Take the variance apart, and print the tables."""
+    backend.use(options.backend)
+    model_folder.check_writable(options.out)
+    settings = variance.PRESETS[options.preset]
+    found = variance.variance(_subject(options, settings), settings, options.seed)
+    report.write(found, options.out)
+    print(report.text(found))
+    print(f"\nWritten to {options.out}: variance.json, variance.png, variance.svg")
+
+
+def _subject(options, settings) -> variance.Subject:
+    if options.checkpoint is None:
+        return variance.trained(options.text, options.cache, settings.training, options.seed)
+    found = model_folder.read_model(options.checkpoint)
+    tokenizer = model_folder.tokenizer_file(found.folder)
+    return variance.given(found.model, str(options.checkpoint), options.text, options.cache, tokenizer)

@@ -1,0 +1,216 @@
+"""`minimapnet compare`: do better masks make a better model, or the same model sooner?
+
+All runs of the two experiments (see `experiments`), what is measured on the way, and what follows from it; the result is two
+tables, of which the first is the same for the same command and the second holds what was timed.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from minimapnet import backend
+from minimapnet.experiments import candidates, curves, presets, processes, timing, training_runs
+from minimapnet.experiments.presets import CompareSettings, Run
+from minimapnet.files import no_new_empty
+from minimapnet.text.batches import unigram_entropy
+from minimapnet.text.load import Text
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
+RUNS = ".runs-"  # in a comparison's folder: those of its runs, until it ends
+BAR = "{desc} {percentage:3.0f} %|{bar:20}| {elapsed}, {remaining} left"
+
+
+def compare(source: str, preset: str, seed: int, cache: Path, folder: Path, seeds: int | None = None) -> tuple[dict, dict]:
+    """Make both experiments; give the results and the times, as `report` takes them.
+
+    source: a text, as of `load_text`; `seed` and those after it are used, `seeds` of them in each experiment instead of the
+    preset's. Temporary files go to `folder`, tokens to `cache`. A folder that had to be made is gone again, being empty.
+
+    Raises InputError for text that cannot be used, and where training diverges.
+    """
+    settings = presets.PRESETS[preset]
+    if seeds is not None:
+        chosen = {name: replace(getattr(settings, name), seeds=seeds) for name in ("scratch", "branches")}
+        settings = replace(settings, **chosen)
+    text = training_runs.read_text(source, cache, settings)  # before any run, and into the cache
+    with _folder_of_runs(folder) as kept:
+        job = {
+            "settings": presets.as_json(settings),
+            "source": str(source),
+            "cache": str(cache),
+            "folder": kept,
+            "backend": backend.name,
+        }
+        found, times = _all_runs(settings, seed, job)
+    results = _results(settings, preset, seed, text, found)
+    return results, times | {"time_ratios": _time_ratios(results, times)}
+
+
+def planned(settings: CompareSettings, seed: int) -> dict[Run, int]:
+    """Give every run with its number of steps, the warm start first; the branches' seeds are not the warm start's."""
+    chosen = {Run("warm", "uniform", seed): settings.branches.warm_steps + settings.branches.restart_steps}
+    for one in reversed(candidates.scratch(settings.scratch)):  # the slow ones first, so that no core waits for them
+        for number in range(settings.scratch.seeds):
+            chosen[Run("scratch", one.name, seed + number)] = settings.scratch.steps
+    for one in reversed(candidates.branches(settings.branches)):
+        for number in range(settings.branches.seeds):
+            chosen[Run("branches", one.name, seed + 1 + number)] = settings.branches.steps
+    return chosen
+
+
+@contextmanager
+def _folder_of_runs(folder: Path) -> Iterator[str]:
+    """Make a temporary folder within `folder`, and clear away those of comparisons that were killed.
+
+    Raises OSError where it cannot be made.
+    """
+    with no_new_empty(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _shared(folder), tempfile.TemporaryDirectory(dir=folder, prefix=RUNS) as kept:
+            yield kept
+
+
+@contextmanager
+def _shared(folder: Path) -> Iterator[None]:
+    """Hold a folder together with other comparisons, and where there is no other, clear away what killed ones have left.
+
+    The system lets go of it when the process ends, however it ends. Where it cannot hold folders, nothing is cleared.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # another comparison holds it
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _clear(folder)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if re.fullmatch(re.escape(RUNS) + "[a-z0-9_]{8}", path.name):  # as `tempfile` names them
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _all_runs(settings: CompareSettings, seed: int, job: dict) -> tuple[dict[Run, dict], dict]:
+    chosen = planned(settings, seed)
+    first, clock = next(iter(chosen)), Run("times", "all", seed)
+    tried = {(run.experiment, run.proposal) for run in chosen if run.experiment != "warm"}
+    timed = timing.steps_of(settings.timed_steps) * len(tried)
+    with tqdm(total=sum(chosen.values()) + timed, bar_format=BAR, disable=None) as bar:
+
+        def on_steps(run, count):
+            bar.set_description(f"{run.experiment}: {run.proposal}, seed {run.seed}", refresh=False)
+            bar.update(count)
+
+        found = processes.run_all(chosen, job, on_steps, first)
+        times = processes.run_all([clock], job, on_steps)[clock]
+    return found, times
+
+
+def _results(settings: CompareSettings, preset: str, seed: int, text: Text, found: dict[Run, dict]) -> dict:
+    warm = next(result for run, result in found.items() if run.experiment == "warm")
+    parts = {
+        "scratch": (candidates.scratch(settings.scratch), settings.scratch, {"masked": settings.scratch.masked}),
+        "branches": (
+            candidates.branches(settings.branches),
+            settings.branches,
+            {"warm": _about_the_start(settings.branches, warm)},
+        ),
+    }
+    return {
+        "preset": preset,
+        "seed": seed,
+        "backend": backend.name,
+        "settings": presets.as_json(settings),
+        "text": _about(text, settings),
+        **{name: warm[name] for name in ("decomposition", "stages", "calibration", "sentences")},
+        "experiments": {name: _experiment(name, *part, found) for name, part in parts.items()},
+        "rules": curves.RULES | {"start": training_runs.START, "learning": candidates.LEARNING},
+    }
+
+
+def _about_the_start(chosen: presets.BranchSettings, warm: dict) -> dict:
+    return {
+        "steps": chosen.warm_steps,
+        "restart_steps": chosen.restart_steps,
+        "curve": warm["curve"],
+        "start": warm["start"],
+    }
+
+
+def _about(text: Text, settings: CompareSettings) -> dict:
+    return {
+        "name": text.name,
+        "train_rows": len(text.train),
+        "validation_rows": min(len(text.validation), settings.text.validation_rows),
+        "vocabulary": text.vocab_size,
+        "row_tokens": settings.text.row_tokens,
+        "unigram_entropy": unigram_entropy(text.train, text.validation, text.vocab_size),
+        "true_entropy": training_runs.true_entropy(text),
+    }
+
+
+def _experiment(name: str, tried: list[candidates.Candidate], settings, about: dict, found: dict[Run, dict]) -> dict:
+    """Put together what the runs of one experiment found, and hold every proposal against the best uniform one."""
+    by_name, proposals = {}, []
+    for one in tried:
+        own = {str(run.seed): result for run, result in found.items() if (run.experiment, run.proposal) == (name, one.name)}
+        own = dict(sorted(own.items(), key=lambda pair: int(pair[0])))
+        by_name[one.name] = {seed: result["curve"] for seed, result in own.items()}
+        mean, ends = curves.interval([curves.final_loss(curve) for curve in by_name[one.name].values()])
+        judged = [result["mapnet"] for result in own.values() if "mapnet" in result]
+        proposals.append(
+            {
+                "name": one.name,
+                "family": one.family,
+                "masked": one.masked,
+                "unbiased": one.unbiased,
+                "curves": by_name[one.name],
+                "final": {"mean": mean, "interval": ends},
+                "diagnostics": _means([result["diagnostics"] for result in own.values()]),
+                "mapnet": _means(judged) if judged else None,  # at the end, on held-out rows
+            }
+        )
+    uniform = [one for one in proposals if one["family"] == "uniform"]
+    baseline = min(uniform, key=lambda one: one["final"]["mean"])["name"]
+    comparisons = [
+        curves.comparison(one.name, by_name[one.name], baseline, by_name[baseline]) for one in tried if one.name != baseline
+    ]
+    about = {"steps": settings.steps, "rows": settings.rows, "learning_rate": settings.learning_rate} | about
+    return about | {"baseline": baseline, "proposals": proposals, "comparisons": comparisons}
+
+
+def _means(tables: list[dict]) -> dict:
+    return {name: sum(table[name] for table in tables) / len(tables) for name in tables[0]}
+
+
+def _time_ratios(results: dict, times: dict) -> dict:
+    """Give the ratios of time to the baseline's final loss: the ratios of steps, times what a step costs."""
+    found = {}
+    for name, experiment in results["experiments"].items():
+        cost = {proposal: one["ratio"] for proposal, one in times["steps"][name].items()}
+        found[name] = {}
+        for one in experiment["comparisons"]:
+            factor = cost[one["name"]] / cost[experiment["baseline"]]
+            mean, ends = curves.geometric_interval([factor * ratio for ratio in one["steps_ratio"]["by_seed"]])
+            own = curves.geometric_interval([factor * ratio for ratio in one["own_ratio"]["by_seed"]])[1]
+            verdict = curves.agreed(ends, own)
+            found[name][one["name"]] = {"mean": mean, "interval": ends, "cost": factor, "verdict": verdict}
+    return found

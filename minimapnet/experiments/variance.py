@@ -1,0 +1,199 @@
+"""`minimapnet variance`: where a model's gradient noise comes from, and how much of it a choice of masks removes.
+
+A small model is trained for a short while, or one is given; then the variance of its gradient is taken apart for masks of
+several sizes, and proposals are held against uniform masks. Rows are full of text and hold up to 100 maskable tokens each,
+so that 1, 2, 5 and 15 masked ones are as many per cent.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy
+from tqdm import tqdm
+
+from minimapnet import backend
+from minimapnet.errors import InputError
+from minimapnet.experiments.candidates import DISJOINT, watching
+from minimapnet.mapnet.learner import MapNetPool, MapNetSingle
+from minimapnet.mapnet.network import MapNet
+from minimapnet.model.bert import Bert
+from minimapnet.proposals import FullyExploredProposal, PoolProposal, PositionProposal, Proposal, SetProposal, SingleProposal
+from minimapnet.proposals.scores import each_alone, exact_norm, mean_loss, output_bound
+from minimapnet.text.batches import Batch, unigram_entropy
+from minimapnet.text.load import Text, load_text
+from minimapnet.training.evaluation import Evaluation
+from minimapnet.training.settings import ModelSettings, TrainSettings
+from minimapnet.training.trainer import Trainer, whole_run
+from minimapnet.variance.decomposition import decompose_variance
+
+ROW_TOKENS = 101  # of a row that is measured: [CLS] and 100 that can be masked, less one for each [SEP] among them
+MASKED = (1, 2, 5, 15)  # of these
+LOOKED_AT = 4096  # rows from which those with the most maskable tokens are taken
+EVALUATION_SEED = 0  # of the validation masks, whatever the seed of the model is
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """How the small model is trained, with uniform masks: on a sentence a row first, then on rows such as are measured.
+
+    From the latter alone it does not learn to use context for thousands of steps. BERT went from short rows to long ones,
+    too (Devlin et al. 2019, arXiv 1810.04805, appendix A.2).
+    """
+
+    model: ModelSettings = field(default_factory=ModelSettings)
+    pieces: int = 2048
+    masked: float = 0.15  # of the maskable tokens
+    learning_rate: float = 2e-3  # constant over the sentences, down in a line over the rows after them
+    sentence_tokens: int = 64  # of a row, at most
+    sentence_rows: int = 30  # of a step
+    sentence_steps: int = 2000
+    rows: int = 10
+    steps: int = 1000
+    validation_rows: int = 128
+
+    @property
+    def all_steps(self) -> int:
+        """The steps of both kinds."""
+        return self.sentence_steps + self.steps
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The size of the laboratory: the model's training, and what is drawn once it is trained."""
+
+    training: LearningSettings = field(default_factory=LearningSettings)
+    sentences: int = 40  # rows of text
+    masks: int = 12  # of each of them, or estimates of a proposal
+    candidates: int = 8  # of a pool
+
+
+SMALL = LearningSettings(
+    ModelSettings(hidden_size=32), sentence_rows=8, sentence_steps=10, rows=4, steps=10, validation_rows=16
+)
+PRESETS = {"default": Settings(), "smoke": Settings(SMALL, sentences=4, masks=2, candidates=2)}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at: a model, the text that it is shown, what is to be said of it, and its MAPNet, where it has one."""
+
+    model: Bert
+    text: Text
+    about: dict
+    mapnet: MapNet | None = None
+
+
+def trained(source: str, cache: Path, settings: LearningSettings, seed: int) -> Subject:
+    """Train a small model on a text, and along with it a MAPNet, which learns from the norms of the same uniform masks.
+
+    Raises InputError for text that cannot be used, and where training diverges.
+    """
+    common = {"pieces": settings.pieces, "cache": cache}
+    sentences = load_text(source, row_tokens=settings.sentence_tokens, packed=False, **common)
+    text = load_text(source, row_tokens=ROW_TOKENS, **common)
+    model = Bert(settings.model.config(text, ROW_TOKENS), seed)
+    proposal = watching(settings.masked, model, seed)
+    evaluation = Evaluation(text.validation, settings.masked, EVALUATION_SEED, settings.validation_rows)
+    for rows, size, steps, schedule in (
+        (sentences, settings.sentence_rows, settings.sentence_steps, "constant"),
+        (text, settings.rows, settings.steps, "linear"),
+    ):
+        training = TrainSettings(
+            steps, size, peak_learning_rate=settings.learning_rate, schedule=schedule, checkpoint_every=0, seed=seed
+        )
+        records = whole_run(Trainer(model, rows, proposal, training, evaluation=evaluation))
+    about = {
+        "validation_loss": records[-1]["validation_loss"],
+        "unigram_entropy": unigram_entropy(text.train, text.validation, text.vocab_size),
+        "steps": settings.all_steps,
+    }
+    return Subject(model, text, about, proposal.mapnet)
+
+
+def given(model: Bert, name: str, source: str, cache: Path, tokenizer: Path) -> Subject:
+    """Take a model as it is, by the name of its checkpoint, with a text as its own tokenizer reads it.
+
+    Raises InputError for text that cannot be used, and a model that is too short for the rows or guesses no tokens.
+    """
+    if model.config.max_position_embeddings < ROW_TOKENS:
+        raise InputError(f"the model reads {model.config.max_position_embeddings} tokens, {ROW_TOKENS} are needed")
+    if not model.config.mlm_head:
+        raise InputError(f"the model in {name} has no masked-language-model head: there is no loss of masked tokens")
+    text = load_text(source, cache, tokenizer, row_tokens=ROW_TOKENS)
+    return Subject(model, text, {"checkpoint": name})
+
+
+def variance(subject: Subject, settings: Settings, seed: int) -> dict:
+    """Decompose the variance of a model's gradient for all mask sizes; "reports" is {masked positions: VarianceReport}.
+
+    Raises InputError for too little text.
+    """
+    model, sample = subject.model, fullest_rows(subject.text, settings.sentences, seed)
+    score, reports = OnceEach(each_alone(exact_norm)), {}
+    for k in tqdm(MASKED, unit="mask size", disable=None):
+        tried = proposals(k, settings.candidates, score, subject.mapnet)
+        reports[k] = decompose_variance(model, sample.ids, k, settings.masks, seed, sample.maskable, proposals=tried)
+    return {
+        "text": subject.text.name,
+        "backend": backend.name,
+        "seed": seed,
+        "settings": asdict(settings),
+        "model": subject.about,
+        "reports": reports,
+    }
+
+
+def fullest_rows(text: Text, count: int, seed: int) -> Batch:
+    """Choose `count` rows to train on, at random among those with the most maskable tokens: those without [SEP] come first.
+
+    Raises InputError where the text has fewer rows.
+    """
+    if len(text.train) < count:
+        raise InputError(
+            f"{text.name} is too short: it gives {len(text.train)} rows of {ROW_TOKENS} tokens, and {count} are needed"
+        )
+    order = backend.generator(seed, "variance rows").permutation(len(text.train))[:LOOKED_AT]
+    maskable = text.train.batch(order).maskable.sum(axis=1)
+    return text.train.batch(order[numpy.argsort(-maskable, kind="stable")[:count]])
+
+
+def proposals(k: int, candidates: int, score, mapnet: MapNet | None = None) -> dict[str, Proposal]:
+    """Give the proposals to try for masks of k positions, by name; `score` is the exact norm of each position alone.
+
+    `mapnet`, where there is one, stands beside the exact norm.
+    """
+    tried = {"optimal single": SingleProposal(score)} if k == 1 else {}
+    if k == 1 and mapnet:
+        tried["MAPNet single"] = MapNetSingle(mapnet)
+    for name, by in (("exact norm", exact_norm), ("output bound", output_bound), ("loss", mean_loss)):
+        tried[f"pool of {candidates}, {name}"] = PoolProposal(k, by, candidates)
+    if mapnet:
+        tried[f"pool of {candidates}, MAPNet"] = MapNetPool(k, mapnet, candidates)
+    if k > 1:
+        tried["set"] = SetProposal(k, score)
+        tried["set, odds to the power 1/k"] = SetProposal(k, score, temper=1 / k)
+        tried["position (biased)"] = PositionProposal(k, score)
+    tried[f"fully explored, {DISJOINT} masks"] = FullyExploredProposal(k, DISJOINT)
+    return tried
+
+
+class OnceEach:
+    """A position score that is computed once for each sentence, however many rows it stands in and however often it comes.
+
+    The laboratory draws from every proposal several times a sentence, and the model stays as it is.
+    """
+
+    def __init__(self, score):
+        self.score, self.known = score, {}
+
+    def __call__(self, model, ids, attention_mask=None, maskable=None) -> numpy.ndarray:
+        """As the score given, -> float64 (B, T) on the host."""
+        found = []
+        for b in range(len(ids)):
+            row = slice(b, b + 1)
+            arguments = [None if array is None else array[row] for array in (ids, attention_mask, maskable)]
+            key = tuple(None if array is None else array.tobytes() for array in arguments)
+            if key not in self.known:
+                self.known[key] = backend.to_host(self.score(model, *arguments))[0]
+            found.append(self.known[key])
+        return numpy.array(found)

@@ -1,1 +1,0 @@
-"""Which positions are masked: distributions over masks, what stands in a masked token's place, and proposals."""

@@ -1,0 +1,210 @@
+"""The report as one HTML file that needs nothing else: figures and style within, no script, for screens and for print."""
+
+import base64
+from html import escape
+
+from minimapnet.reports import claims, tables
+from minimapnet.reports.tables import masked_words
+
+STYLE = """
+:root { color-scheme: light; }
+body { font: 1rem/1.5 system-ui, sans-serif; color: #111; background: #fff; max-width: 62rem; margin: auto; padding: 1rem; }
+h1, h2, h3 { line-height: 1.25; } h2 { margin-top: 2.5rem; border-top: 1px solid #bbb; padding-top: 1rem; }
+.wide { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+th:first-child { text-align: left; }
+table.claims td, table.claims th { text-align: left; white-space: normal; vertical-align: top; }
+.claims tbody th { width: 32%; font-weight: normal; }
+.verdict { font-weight: bold; border-left: .35rem solid #0072B2; padding-left: .5rem; }
+.rule { color: #444; font-size: .9rem; }
+figure { margin: 1rem 0; overflow-x: auto; } figure img { width: 100%; min-width: 38rem; height: auto; }
+.sentence { line-height: 1.2; } .token { display: inline-block; margin: 0 1px .6rem 0; vertical-align: top; }
+.token i { display: block; font-style: normal; font-size: .9rem; padding: .1rem .3rem; text-align: center; }
+.token i { border: 1px solid #ccc; }
+.names i { border-color: transparent; text-align: left; color: #444; } .plain i { color: #666; border-style: dotted; }
+.scale { display: inline-block; margin-right: 1.5rem; }
+.scale i { font-style: normal; padding: .1rem .5rem; border: 1px solid #ccc; font-size: .9rem; }
+.sentence i, .scale i { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
+@media print {
+  html { font-size: 9pt; } body { max-width: none; padding: 0; }
+  table { font-size: .8rem; } th, td { padding: .15rem .3rem; }
+  .wide { overflow: visible; } figure, tr, .token { break-inside: avoid; } figure img { min-width: 0; }
+}
+"""
+
+
+def page(results: dict, times: dict, pictures: dict[str, bytes]) -> str:
+    """Give the report; `pictures` are the SVGs of `figures.draw` by name, each shown with the first claim that names it."""
+    found, shown, sections = claims.claims(results, times), set(), []
+    for i, claim in enumerate(found, 1):
+        mine = [name for name in claim.figures if name in pictures and name not in shown]
+        shown.update(mine)
+        sections.append(_section(i, claim, mine, pictures, _claim_tables(i, results, times)))
+    name = results["text"]["name"]
+    parts = [
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>minimapnet compare: {escape(name)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
+        f"<h1>Do learned masks pay? {escape(name)}</h1>",
+        f"<p>{escape(summary(results))}</p>",
+        _overview(found),
+        f"<p>{escape(_chance(results, times))}</p>",
+        *sections,
+        "<h2>Sentences</h2>",
+        "<p>Held-out sentences, single masks: for each token the norm of its loss's gradient, the optimal proposal, which "
+        "is proportional to it, and MAPNet's, without its share of uniform masks. Numbers appear where the pointer rests on "
+        "a token.</p>",
+        html(results["sentences"]),
+        "<h2>Rules and settings</h2>",
+        *(f"<p><b>{escape(key)}</b>: {escape(words)}</p>" for key, words in results["rules"].items()),
+        f"<p>Timed on {escape(str(times.get('machine', 'an unnamed machine')))}, "
+        f"threads: {escape(str(times.get('threads', '-')))}; "
+        f"backend {escape(results['backend'])}, preset {escape(str(results['preset']))}.</p>",
+        tables.html(tables.of_settings(results["settings"])),
+        "</body>\n</html>\n",
+    ]
+    return "\n".join(parts)
+
+
+def summary(results: dict) -> str:
+    """Tell in a sentence or two which text was trained on."""
+    text = results["text"]
+    words = (
+        f"{text['name']}: {text['train_rows']:,} rows to train on, {text['validation_rows']:,} to validate on, at most "
+        f"{text['row_tokens']} tokens each, of {text['vocabulary']:,} pieces. "
+        f"Unigram entropy {text['unigram_entropy']:.3f} nats"
+    )
+    true = text.get("true_entropy")
+    return f"{words}." if true is None else f"{words}, true entropy {true:.3f}."
+
+
+def experiment_words(results: dict, experiment: str) -> str:
+    """Tell in a line what an experiment's runs have in common."""
+    run = results["experiments"][experiment]
+    title = claims.TITLES.get(experiment, experiment)
+    words = f"{title[0].upper()}{title[1:]}: {masked_words(run.get('masked'))}, {run['steps']:,} steps of {run['rows']} rows"
+    if "warm" in run:
+        words += f" after a warm start of {run['warm']['steps']:,} and a restart of {run['warm']['restart_steps']:,}"
+    return f"{words}, {_seeds(run)}; baseline {run['baseline']}"
+
+
+def _overview(found):
+    rows = "\n".join(
+        f'<tr><th scope="row"><a href="#claim-{i}">{escape(one.question)}</a></th>'
+        f'<td class="verdict">{escape(one.verdict)}</td>'
+        f"<td>{'<br>'.join(map(escape, one.numbers)) or '-'}</td></tr>"
+        for i, one in enumerate(found, 1)
+    )
+    head = '<tr><th scope="col">claim</th><th scope="col">verdict</th><th scope="col">numbers</th></tr>'
+    return f'<div class="wide"><table class="claims">\n<thead>{head}</thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>'
+
+
+def _section(i, claim, names, pictures, more):
+    lines = [
+        f'<h2 id="claim-{i}">{i}. {escape(claim.question)}</h2>',
+        f'<p class="verdict">{escape(claim.verdict)}</p>',
+        f"<ul>{''.join(f'<li>{escape(words)}</li>' for words in claim.numbers)}</ul>" if claim.numbers else "",
+        *(f"<p>{escape(words)}</p>" for words in claim.answer),
+        f'<p class="rule">Rule: {escape(claim.rule)}</p>',
+        *(_figure(name, pictures[name]) for name in names),
+        *more,
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _figure(name, svg):
+    source = base64.b64encode(svg).decode("ascii")
+    words = f"Figure {escape(name)}; the tables of this section hold its numbers"
+    return f'<figure><img alt="{words}" src="data:image/svg+xml;base64,{source}"></figure>'
+
+
+def _claim_tables(i, results, times):
+    if i == 1 and results["stages"]:
+        return [tables.html(tables.of_stages(results))]
+    if i == 3 and any(stage.get("mapnet") for stage in results["stages"]):
+        return [tables.html(tables.of_mapnet(results))]
+    if i == 4:
+        found = []
+        for experiment in results["experiments"]:
+            found.append(f"<p>{escape(experiment_words(results, experiment))}</p>")
+            found.append(tables.html(tables.of_proposals(results, times, experiment)))
+            diagnostics = tables.of_diagnostics(results, experiment)
+            if len(diagnostics) > 1:
+                found.append(tables.html(diagnostics))
+        return found
+    return []
+
+
+def _chance(results, times):
+    """Say how many intervals may exclude the middle by chance alone."""
+    count = sum(one.interval is not None for one in claims.findings(results, times))
+    if not count:
+        return "With one seed there are no intervals, hence no verdicts on loss, steps and time."
+    return (
+        f"The comparisons below hold {count} intervals of 95 %, so about {max(1, round(count / 20))} may exclude the line "
+        "by chance alone. Proposals marked (biased) have gradients that are biased for the uniform objective."
+    )
+
+
+def _seeds(run):
+    count = len(run["proposals"][0]["curves"])
+    return "one seed" if count == 1 else f"{count} seeds"
+
+
+LIGHT, DARK = (255, 255, 255), (0, 62, 110)
+INK_TURNS = 0.68  # shades above this carry white letters: both inks then have a contrast of at least 4.5
+UNTOUCHED = ("[CLS]", "[SEP]", "[PAD]")
+
+
+def html(sentences: list[dict]) -> str:
+    """Give all sentences with their legend; every token is escaped."""
+    if not sentences:
+        return "<p>No sentences were kept.</p>"
+    norm = max((value for one in sentences for value in one["norms"]), default=0.0) or 1.0
+    times = (
+        max(value for one in sentences for value in (*_times_uniform(one, "optimal"), *_times_uniform(one, "mapnet"))) or 1.0
+    )
+    return "\n".join([_legend(norm, times), *(_sentence(one, norm, times) for one in sentences)])
+
+
+def _sentence(one, norm, times):
+    optimal, mapnet = _times_uniform(one, "optimal"), _times_uniform(one, "mapnet")
+    columns = ['<span class="token names"><i>norm</i><i>optimal</i><i>MAPNet</i></span>']
+    for i, token in enumerate(one["tokens"]):
+        word = escape(token)
+        if token in UNTOUCHED:
+            columns.append(
+                f'<span class="token plain" title="{word}: never masked"><i>{word}</i><i>{word}</i><i>{word}</i></span>'
+            )
+            continue
+        title = (
+            f"{token}: norm {one['norms'][i]:.3g}; optimal {one['optimal'][i]:.3g}, {optimal[i]:.2f} times uniform; "
+            f"MAPNet {one['mapnet'][i]:.3g}, {mapnet[i]:.2f} times uniform"
+        )
+        shades = (one["norms"][i] / norm, optimal[i] / times, mapnet[i] / times)
+        cells = "".join(f'<i style="{shade(share)}">{word}</i>' for share in shades)
+        columns.append(f'<span class="token" title="{escape(title)}">{cells}</span>')
+    return f'<h3>At step {one["step"]:,}</h3>\n<p class="sentence">{"".join(columns)}</p>'
+
+
+def shade(share: float) -> str:
+    """Give the CSS of a background for a share from 0 to 1, with letters that can be read on it."""
+    share = min(max(share, 0.0), 1.0)
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(LIGHT, DARK, strict=True))
+    return f"background:#{red:02x}{green:02x}{blue:02x};color:{'#fff' if share > INK_TURNS else '#000'}"
+
+
+def _times_uniform(one, key):
+    """Give a proposal's probabilities as multiples of the uniform one over the tokens that may be masked."""
+    count = sum(token not in UNTOUCHED for token in one["tokens"])
+    return [count * value for value in one[key]]
+
+
+def _legend(norm, times):
+    shares = (0, 0.25, 0.5, 0.75, 1)
+    rows = []
+    for words, most in (("norm of the token's gradient", norm), ("probability, times uniform", times)):
+        cells = "".join(f'<i style="{shade(share)}">{share * most:.2g}</i>' for share in shares)
+        rows.append(f'<span class="scale">{words}: {cells}</span>')
+    return f'<p class="legend">{" ".join(rows)}</p>'

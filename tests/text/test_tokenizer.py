@@ -1,0 +1,152 @@
+"""Tokenizers: trained, of characters, of whole words, the user's; and how they are saved."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from tokenizers import Tokenizer
+
+from minimapnet.errors import InputError
+from minimapnet.text import tokenizer
+from tests.helpers.text_cases import made_up
+
+VOCABULARY = [*tokenizer.SPECIAL, "the", "re", "##ad", "##s", "."]
+
+
+def test_the_tokenizer_is_the_same_in_another_process():
+    """The library's trainer by itself gives another tokenizer in each process."""
+    code = (
+        "from tests.helpers import text_cases; from minimapnet.text.tokenizer import train_wordpiece; "
+        "print(train_wordpiece(text_cases.made_up(500), 90).to_str())"
+    )
+    path = os.pathsep.join(sys.path)
+    runs = [
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+        for _ in range(3)
+    ]
+    assert [run.stderr for run in runs] == [""] * 3
+    assert len({run.stdout for run in runs}) == 1
+    assert runs[0].stdout.strip() == tokenizer.train_wordpiece(made_up(500), 90).to_str()
+
+
+def test_wordpiece_frames_sentences_and_gives_them_back():
+    trained = tokenizer.train_wordpiece(made_up(500), 200)
+    assert [trained.id_to_token(i) for i in range(5)] == list(tokenizer.SPECIAL)
+    encoding = trained.encode("The model reads this.")
+    assert encoding.tokens[0] == "[CLS]"
+    assert encoding.tokens[-1] == "[SEP]"
+    assert trained.decode(encoding.ids) == "the model reads this."
+    assert trained.encode("the [MASK]").tokens[2] == "[MASK]"
+    assert "[UNK]" in trained.encode("日").tokens
+
+
+def test_wordpiece_keeps_to_its_size_with_a_large_alphabet():
+    chinese = [chr(0x4E00 + i % 900) + chr(0x4E00 + i * 7 % 900) for i in range(3000)]
+    assert tokenizer.train_wordpiece(chinese, 256).get_vocab_size() <= 256
+
+
+def test_characters_give_the_text_back_letter_by_letter():
+    made = tokenizer.characters(["Ab c", "b\nb😀"], 100)
+    encoding = made.encode("bA 😀\nb?")
+    assert encoding.tokens == ["[CLS]", "b", "A", " ", "😀", "\n", "b", "[UNK]", "[SEP]"]
+    assert made.decode(made.encode("Ab c b").ids) == "Ab c b"
+    assert made.get_vocab_size() == 5 + len("Ab c\n😀")
+    assert made.encode("b[MASK]").tokens == ["[CLS]", "b", "[MASK]", "[SEP]"]
+
+
+def test_characters_keep_the_most_frequent():
+    made = tokenizer.characters(["aaa bbb cd"], 8)
+    assert sorted(made.get_vocab(), key=made.get_vocab().get) == [*tokenizer.SPECIAL, " ", "a", "b"]
+
+
+def test_special_tokens_in_plain_text_are_the_authors_words():
+    for made in (tokenizer.train_wordpiece(made_up(500), 200), tokenizer.characters(["[MASK]"], 50)):
+        ids = tokenizer.for_plain_text(made).encode("the [MASK] and [SEP]", add_special_tokens=False).ids
+        assert not {made.token_to_id(token) for token in ("[PAD]", "[CLS]", "[SEP]", "[MASK]")} & set(ids)
+        assert made.token_to_id("[MASK]") in made.encode("the [MASK]").ids  # the tokenizer itself still knows them
+
+
+def test_a_saved_tokenizer_is_read_again(tmp_path):
+    trained = tokenizer.train_wordpiece(made_up(500), 200)
+    tokenizer.save(trained, tmp_path / "new")
+    again = tokenizer.read(tmp_path / "new" / "tokenizer.json")
+    assert again.to_str() == trained.to_str()
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["tokenizer.json", "tokenizer_config.json"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        tokenizer.save(trained, tmp_path / "file")
+
+
+@pytest.mark.oracle
+def test_transformers_reads_what_we_save(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    for made in (tokenizer.train_wordpiece(made_up(500), 200), tokenizer.characters(made_up(20), 50)):
+        tokenizer.save(made, tmp_path)
+        theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+        text = "The model reads [MASK] text."
+        assert theirs(text)["input_ids"] == made.encode(text).ids
+        assert (theirs.mask_token, theirs.pad_token_id) == ("[MASK]", made.token_to_id("[PAD]"))
+
+
+def test_vocab_txt_is_berts_wordpiece(tmp_path):
+    file = tmp_path / "vocab.txt"
+    file.write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
+    made = tokenizer.read(file)
+    assert made.encode("The reads.").tokens == ["[CLS]", "the", "re", "##ad", "##s", ".", "[SEP]"]
+    assert made.token_to_id("##ad") == VOCABULARY.index("##ad")
+    file.write_text("\n".join([*VOCABULARY, "The"]), encoding="utf-8")
+    assert tokenizer.read(file).encode("The the THE").tokens[1:-1] == ["The", "the", "[UNK]"]
+
+
+@pytest.mark.oracle
+def test_vocab_txt_gives_the_ids_that_transformers_gives(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    file = tmp_path / "vocab.txt"
+    pieces = tokenizer.train_wordpiece(made_up(500), 150).get_vocab()
+    file.write_text("\n".join(sorted(pieces, key=pieces.get)), encoding="utf-8")
+    theirs = transformers.BertTokenizer.from_pretrained(tmp_path)
+    for sentence in made_up(50, seed=1):
+        assert tokenizer.read(file).encode(sentence).ids == theirs(sentence)["input_ids"]
+
+
+def test_padding_and_truncation_of_a_users_tokenizer_are_switched_off(tmp_path):
+    trained = tokenizer.train_wordpiece(made_up(500), 200)
+    trained.enable_truncation(4)
+    trained.enable_padding(length=40)
+    trained.save(str(tmp_path / "tokenizer.json"))
+    assert Tokenizer.from_file(str(tmp_path / "tokenizer.json")).padding is not None
+    made = tokenizer.read(tmp_path / "tokenizer.json")
+    assert len(made.encode("the model reads the text").ids) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tokenizer.json", "{", "cannot read the tokenizer"),
+        ("tokenizer.json", "[]", "cannot read the tokenizer"),
+        ("tokenizer.json", b"\xff\xfe", "cannot read the tokenizer"),
+        ("vocab.txt", "\n".join(VOCABULARY[:4]), r"has no \[MASK\]: it needs \[PAD\] \[UNK\]"),
+        ("vocab.txt", "", r"has no \[PAD\], \[UNK\], \[CLS\], \[SEP\], \[MASK\]"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_used_says_why(tmp_path, name, content, message):
+    file = tmp_path / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=message) as caught:
+        tokenizer.read(file)
+    assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_json_without_mask_is_refused(tmp_path):
+    file = tmp_path / "tokenizer.json"
+    tokenizer.train_wordpiece(made_up(100), 100).save(str(file))
+    file.write_text(file.read_text().replace("[MASK]", "<mask>"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"tokenizer\.json has no \[MASK\]"):
+        tokenizer.read(file)
+
+
+def test_tokenizer_files_that_are_not_there(tmp_path):
+    for path, reason in ((tmp_path / "none.json", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(InputError, match=f"cannot read the tokenizer .*: {reason}"):
+            tokenizer.read(path)
