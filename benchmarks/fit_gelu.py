@@ -23,7 +23,7 @@ def target(x):
 
 
 def fit(degree: int):
-    """Give (the greatest error of Phi on the points, the coefficients of P in powers of x^2, lowest first)."""
+    """Return (the greatest error of Phi on the points, the coefficients of P in powers of x^2, lowest first)."""
     square = LIMIT * (1 - numpy.cos(numpy.pi * (numpy.arange(POINTS) + 0.5) / POINTS)) / 2
     x = numpy.sqrt(square)
     tail = special.erfc(x / numpy.sqrt(2))
@@ -42,7 +42,7 @@ def fit(degree: int):
 
 
 def float32_errors(coefficients):
-    """Give the greatest errors of Phi and of GELU in float32, evaluated as the kernel does, for x in [-9, 9]."""
+    """Return the greatest errors of Phi and of GELU in float32, evaluated as the kernel does, for x in [-9, 9]."""
     x = numpy.linspace(-9, 9, 2_000_001).astype(numpy.float32)
     square = numpy.minimum(x * x, numpy.float32(LIMIT))
     p = numpy.full_like(x, coefficients[-1])

@@ -26,7 +26,7 @@ from minimapnet import plotting
 from minimapnet.experiments import presets, processes, training_runs
 from minimapnet.experiments.presets import Run
 from minimapnet.text.batches import unigram_entropy
-from minimapnet.text.load import load_text
+from minimapnet.text.load import load_corpus
 
 CACHE = Path("runs/cache")
 TEXTS = (  # name, tokenizer, what the figure calls it
@@ -52,12 +52,12 @@ def measured(source: str, tokenizer: str, steps: int) -> dict:
     settings = presets.PRESETS["full"]
     settings = replace(
         settings,
-        text=replace(settings.text, row_tokens=ROW if tokenizer == "wordpiece" else CHARACTERS),
+        text=replace(settings.text, max_length=ROW if tokenizer == "wordpiece" else CHARACTERS),
         branches=replace(settings.branches, warm_steps=steps, warm_masked=0.15, warm_schedule="constant", evaluations=4),
         stages=replace(settings.stages, count=5, masked=tuple(MASKED), quality_sentences=200, shown=0),
     )
     packed = tokenizer == "characters"
-    text = load_text(source, CACHE, tokenizer, row_tokens=settings.text.row_tokens, packed=packed)
+    text = load_corpus(source, CACHE, tokenizer, max_length=settings.text.max_length, packed=packed)
     _, _, found = training_runs.staged_training(Run("warm", "uniform", 0), settings, text, lambda: None)
     return {"unigram": unigram_entropy(text.train, text.validation, text.vocab_size), "stages": found["stages"]}
 
@@ -83,7 +83,7 @@ def side_by_side(steps: int) -> list[dict]:
 
 
 def lines(found: list[dict]) -> list[list[str]]:
-    """Give the table's lines: the last stage of every text."""
+    """Return the table's lines: the last stage of every text."""
     table = []
     for (_, _, words), one in zip(TEXTS, found, strict=True):
         last = one["stages"][-1]

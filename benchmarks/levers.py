@@ -37,7 +37,7 @@ from minimapnet.proposals.scores import exact_norm
 from minimapnet.training import checkpoint
 from minimapnet.training.proposal_registry import mapnet
 from minimapnet.training.settings import TrainSettings
-from minimapnet.training.trainer import Trainer, whole_run
+from minimapnet.training.trainer import Trainer, run_to_end
 
 ROWS, READ = 4, 16  # of a step, and sentences from which a pool across the batch keeps as many
 FASTER = 3  # times the learning rate
@@ -112,10 +112,10 @@ def trainer(lever: Lever, settings, text, folder: Path, seed: int) -> Trainer:
         proposal.load_state(checkpoint.newest(folder / training_runs.WARM).states()["proposal"])
     training = TrainSettings(
         steps=chosen.steps,
-        rows=lever.read,
-        peak_learning_rate=lever.rate * chosen.learning_rate,
+        batch_size=lever.read,
+        learning_rate=lever.rate * chosen.learning_rate,
         schedule="constant",
-        evaluate_every=max(1, chosen.steps // chosen.evaluations),
+        eval_every=max(1, chosen.steps // chosen.evaluations),
         checkpoint_every=0,
         seed=seed,
     )
@@ -124,14 +124,14 @@ def trainer(lever: Lever, settings, text, folder: Path, seed: int) -> Trainer:
 
 
 def branch(number: int, seed: int, source: str, settings, folder: Path) -> list:
-    """Give the curve of one lever and seed."""
+    """Return the curve of one lever and seed."""
     text = training_runs.read_text(source, CACHE, settings)
-    records = whole_run(trainer(LEVERS[number], settings, text, folder, seed))
+    records = run_to_end(trainer(LEVERS[number], settings, text, folder, seed))
     return [[record["step"], record["validation_loss"]] for record in records if "validation_loss" in record]
 
 
 def curves_of_levers(source: str, settings, folder: Path) -> list[dict]:
-    """Give {seed: curve} of every lever; as many branches go side by side as there are cores."""
+    """Return {seed: curve} of every lever; as many branches go side by side as there are cores."""
     found = [{} for _ in LEVERS]
     os.environ |= dict.fromkeys(processes.THREAD_VARIABLES, "1")  # of the workers
     with ProcessPoolExecutor(processes.workers(), get_context("spawn")) as pool:
@@ -146,7 +146,7 @@ def curves_of_levers(source: str, settings, folder: Path) -> list[dict]:
 
 
 def lines(found: list[dict], costs: dict) -> list[list[str]]:
-    """Give the table's lines, each lever held against the best of the uniform ones."""
+    """Return the table's lines, each lever held against the best of the uniform ones."""
     ends = [curves.interval([curves.final_loss(curve) for curve in one.values()]) for one in found]
     uniform = [number for number, lever in enumerate(LEVERS) if lever.name.startswith("uniform")]
     best = min(uniform, key=lambda number: ends[number][0])
@@ -182,7 +182,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=4, help="(default: 4)")
     given = parser.parse_args()
     settings = presets.PRESETS["full"]
-    chosen = replace(settings.branches, seeds=given.seeds, rows=ROWS)
+    chosen = replace(settings.branches, seeds=given.seeds, batch_size=ROWS)
     settings = replace(settings, branches=chosen, stages=replace(settings.stages, count=2))
     text = training_runs.read_text(given.text, CACHE, settings)
     with tempfile.TemporaryDirectory() as kept:

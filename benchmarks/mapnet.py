@@ -66,7 +66,7 @@ class Contest:
 
 
 STEP, POOL = "training step", f"pool of {CANDIDATES}"
-PIECES = {
+VOCAB_SIZE = {
     STEP: Contest.training_step,
     "training step with norms": Contest.training_step_with_norms,
     "MAPNet: forward, backward, AdamW": Contest.mapnet_alone,
@@ -78,10 +78,10 @@ PIECES = {
 
 
 def measure(name: str, rounds: int) -> list[list[str]]:
-    """Give the table's rows for one size."""
-    contest, taken = Contest(step.SIZES[name]), {piece: [] for piece in PIECES}
+    """Return the table's rows for one size."""
+    contest, taken = Contest(step.SIZES[name]), {piece: [] for piece in VOCAB_SIZE}
     for turn in range(-2, rounds):
-        for piece, work in PIECES.items():
+        for piece, work in VOCAB_SIZE.items():
             start = time.perf_counter()
             work(contest)
             if turn >= 0:

@@ -86,7 +86,7 @@ def tokens(rounds):
 
 
 def run(contenders, rounds):
-    """Give each contender's peak memory in MiB, its first answer, and its times in ms; then stop them."""
+    """Return each contender's peak memory in MiB, its first answer, and its times in ms; then stop them."""
     peaks = {who: process.ask("peak") for who, process in contenders.items()}
     answers = {who: process.ask("check")[0] for who, process in contenders.items()}
     taken = timing.interleaved(contenders, rounds)

@@ -19,10 +19,10 @@ from tqdm import tqdm
 from minimapnet import Bert, BertConfig, MapNet, MapNetConfig
 from minimapnet.mapnet.learner import OBJECTIVES, MapNetSingle
 from minimapnet.mapnet.quality import quality
-from minimapnet.proposals.scores import each_alone, exact_norm
-from minimapnet.text.load import load_text
+from minimapnet.proposals.scores import exact_norm, score_each_position
+from minimapnet.text.load import load_corpus
 from minimapnet.training.settings import TrainSettings
-from minimapnet.training.trainer import Trainer, whole_run
+from minimapnet.training.trainer import Trainer, run_to_end
 
 JUDGED = 400  # sentences
 NAMES = ("correlation", "slope", "error", "divergence", "divergence_of_uniform", "headroom", "won")
@@ -42,14 +42,14 @@ def trained(text, objective: str, uniform: float, seed: int, steps: int):
     )
     model, mapnet = Bert(config, seed), MapNet(MapNetConfig.for_model(config), seed)
     proposal = MapNetSingle(mapnet, uniform, objective)
-    whole_run(Trainer(model, text, proposal, TrainSettings(steps=steps, rows=32, log_every=steps, seed=seed)))
+    run_to_end(Trainer(model, text, proposal, TrainSettings(steps=steps, batch_size=32, log_every=steps, seed=seed)))
     return model, mapnet
 
 
 def judged(text, model, mapnet, uniform: float) -> dict[str, float]:
     """Hold MAPNet against the exact norms of all single masks of held-out sentences."""
     batch = text.test.batch(numpy.arange(0, len(text.test), max(1, len(text.test) // JUDGED))[:JUDGED])
-    norms = each_alone(exact_norm)(model, batch.ids, batch.attention_mask, batch.maskable)
+    norms = score_each_position(exact_norm)(model, batch.ids, batch.attention_mask, batch.maskable)
     found = quality(norms, mapnet.log_norms(batch.ids, batch.attention_mask), batch.maskable, uniform)
     return {name: getattr(found, name) for name in NAMES}
 
@@ -61,7 +61,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--uniform", type=float, nargs="+", default=[0.1, 0.3], help="shares of uniform masks")
     arguments = parser.parse_args()
-    text = load_text(arguments.text, Path("runs/cache"), row_tokens=24, packed=False)
+    text = load_corpus(arguments.text, Path("runs/cache"), max_length=24, packed=False)
     rows = []
     tried = [(objective, uniform) for objective in OBJECTIVES for uniform in arguments.uniform]
     for objective, uniform in tqdm(tried, unit="setting", disable=None):

@@ -36,7 +36,7 @@ class OurNorms:
         self.model, self.batch, self.function = size.model(), size.batch(), function
 
     def step(self) -> float:
-        """Give the loss, or the sum of the token norms."""
+        """Return the loss, or the sum of the token norms."""
         if self.function == "token_gradient_norms":
             return float(backend.to_host(token_gradient_norms(self.model, *self.batch)).sum())
         function = {"gradients": gradients, "gradients_and_norms": gradients_and_norms}[self.function]

@@ -7,7 +7,7 @@ import numpy
 from tokenizers import Tokenizer, models
 
 from minimapnet import backend
-from minimapnet.proposals import Proposal, Proposed, UniformProposal
+from minimapnet.proposals import MaskBatch, Proposal, UniformProposal
 from minimapnet.text.batches import PackedRows
 from minimapnet.text.tokens import Tokens, mapped
 from minimapnet.training.settings import TrainSettings
@@ -21,7 +21,7 @@ class FixedMasks(Proposal):
 
     def __init__(self, ids, positions):
         weights = numpy.full(positions.shape, 1 / positions.shape[1])
-        self._drawn = Proposed(positions, weights, {}, ids, numpy.ones(ids.shape, numpy.int8))
+        self._drawn = MaskBatch(positions, weights, {}, ids, numpy.ones(ids.shape, numpy.int8))
 
     def draw(self, *batch):
         return self._drawn
@@ -39,12 +39,12 @@ class OurTraining:
         text = SimpleNamespace(name="random", tokenizer=tokenizer, mask_token_id=loop.mask, train=rows, validation=rows)
         settings = TrainSettings(
             steps=10_000,
-            rows=size.sentences,
-            peak_learning_rate=loop.learning_rate,
-            warmup_share=0,
+            batch_size=size.sentences,
+            learning_rate=loop.learning_rate,
+            warmup_ratio=0,
             schedule="constant",
             weight_decay=loop.weight_decay,
-            clip=loop.clip,
+            max_grad_norm=loop.max_grad_norm,
         )
         proposal = FixedMasks(*size.batch()) if loop.fixed else UniformProposal(size.masked_tokens)
         self.trainer = Trainer(size.model(), text, proposal, settings)
@@ -53,7 +53,7 @@ class OurTraining:
         return self.trainer.make_step(log=self.trainer.step % 10 == 9)["loss"]
 
     def gradient_norm(self) -> float:
-        """Give the norm of all parameters instead: it tells whether the optimizers agree."""
+        """Return the norm of all parameters instead: it tells whether the optimizers agree."""
         return float(numpy.sqrt((backend.to_host(self.trainer.model.flat).astype("float64") ** 2).sum()))
 
     def gpu_peak_mib(self):

@@ -60,7 +60,7 @@ class Size:
         return ids, positions
 
     def masked(self, ids, positions):
-        """Give ids with [MASK] at the positions."""
+        """Return ids with [MASK] at the positions."""
         inputs = ids.copy()
         numpy.put_along_axis(inputs, positions, MASK, axis=1)
         return inputs
@@ -82,7 +82,7 @@ OURS, EAGER = "minimapnet", "(a) PyTorch eager"
 
 
 def measure(name: str, size: Size, library: str, rounds: int):
-    """Give the table's rows for one size, checked, timed and weighed."""
+    """Return the table's rows for one size, checked, timed and weighed."""
     with tempfile.TemporaryDirectory() as folder:
         contenders = start(size, library, folder)
         peaks = {who: contender.ask("peak") for who, contender in contenders.items() if not who.endswith("product")}

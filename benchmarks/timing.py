@@ -6,7 +6,7 @@ the caches, as the step before does in training, and one step that is timed.
 
 A contender is a class, made in its process by cls(*arguments), with the methods
 
-    step() -> float      do the work once, wait until it is done, and give its loss
+    step() -> float      do the work once, wait until it is done, and return its loss
     gradient_norm()      of the latest step: a float
     gpu_peak_mib()       of the GPU's memory in the latest step beyond what was there before, or None on the CPU
 """
@@ -33,7 +33,10 @@ class Process:
         theirs.close()
 
     def ask(self, question: str):
-        """Give the answer to one of the questions of `_serve`; raises RuntimeError with the traceback of an error there."""
+        """Return the answer to one of the questions of `_serve`.
+
+        Raises RuntimeError with the traceback of an error there.
+        """
         self._pipe.send(question)
         error, answer = self._pipe.recv()
         if error:
@@ -46,7 +49,7 @@ class Process:
 
 
 def interleaved(contenders: dict[str, Process], rounds: int) -> dict[str, list[float]]:
-    """Give the milliseconds of `rounds` turns of each contender by name, after three to warm up."""
+    """Return the milliseconds of `rounds` turns of each contender by name, after three to warm up."""
     taken = {name: [] for name in contenders}
     for turn in range(-3, rounds):
         for name, contender in contenders.items():
@@ -105,7 +108,7 @@ def _peak_mib(contender) -> float:
 
 
 def _status(field: str) -> int:
-    """Give a field of /proc/self/status in bytes."""
+    """Return a field of /proc/self/status in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024

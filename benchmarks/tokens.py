@@ -23,7 +23,7 @@ import numpy
 
 from minimapnet import backend
 from minimapnet.text.batches import rows_of_step
-from minimapnet.text.load import load_text
+from minimapnet.text.load import load_corpus
 
 MIB = 1 << 20
 
@@ -44,7 +44,7 @@ def write_text(file: Path, megabytes: float) -> None:
 
 
 def resident(kind: str) -> float:
-    """Give the memory that this process holds now, in MiB: "RssAnon" is its own, "RssFile" the pages of mapped files."""
+    """Return the memory that this process holds now, in MiB: "RssAnon" is its own, "RssFile" the pages of mapped files."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(kind)) / 1024
 
@@ -66,9 +66,9 @@ def measure(file: str, cache: str) -> dict:
     """Do the work in this process and give its figures."""
     before, started, peak = resident("RssAnon"), time.perf_counter(), Peak()
     peak.start()
-    text = load_text(file, Path(cache))
+    text = load_corpus(file, Path(cache))
     seconds = time.perf_counter() - started
-    for rows in (text.train, load_text(file, Path(cache), packed=False).train):
+    for rows in (text.train, load_corpus(file, Path(cache), packed=False).train):
         for step in range(200):
             rows.batch(rows_of_step(rows, 32, 0, step))
     tokens = sum(path.stat().st_size for path in Path(cache).rglob("*.npy"))

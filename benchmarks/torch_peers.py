@@ -58,7 +58,7 @@ class Eager(nn.Module):
 
 
 def eager_module(size, folder: str, rows_early: bool) -> Eager:
-    """Give the eager peer with our weights, which stand in params.npz under our names."""
+    """Return the eager peer with our weights, which stand in params.npz under our names."""
     module, params = Eager(size, rows_early), numpy.load(f"{folder}/params.npz")
     for name, value in module.named_parameters():
         ours = params[name]

@@ -41,10 +41,10 @@ class TorchTraining(torch_peers.TorchPeer):
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.module(inputs, rows, ids.reshape(-1)[rows])
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.loop.clip)
+        torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.loop.max_grad_norm)
         self.optimizer.step()
         return loss.item()
 
     def gradient_norm(self) -> float:
-        """Give the norm of all parameters instead: it tells whether the optimizers agree."""
+        """Return the norm of all parameters instead: it tells whether the optimizers agree."""
         return float(sum(value.detach().double().square().sum() for value in self.module.parameters()) ** 0.5)

@@ -38,7 +38,7 @@ class Loop:
     fixed: bool = False
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
-    clip: float = 1.0
+    max_grad_norm: float = 1.0
     mask: int = step.MASK
     cls: int = 2
     sep: int = 3
@@ -46,7 +46,7 @@ class Loop:
 
 
 def measure(name: str, size: step.Size, rounds: int) -> list[list[str]]:
-    """Give the table's rows for one size, checked, timed and weighed."""
+    """Return the table's rows for one size, checked, timed and weighed."""
     with tempfile.TemporaryDirectory() as folder:
         prepare(size, folder)
         contenders = start(size, Loop(fixed=True), folder)

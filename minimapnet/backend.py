@@ -8,6 +8,7 @@ every backend, and no generator state to save.
 import hashlib
 import importlib
 from types import ModuleType
+from typing import TypeAlias
 
 import numpy
 
@@ -15,6 +16,8 @@ from minimapnet.errors import InputError
 from minimapnet.kernels import numpy_kernels
 
 NAMES = ("numpy", "cupy", "auto")
+
+Array: TypeAlias = numpy.ndarray  # of the library in use: CuPy's has the same interface, and type checkers see NumPy's
 
 name: str = "numpy"
 xp: ModuleType = numpy
@@ -46,7 +49,7 @@ def use(backend: str) -> str:
 
 
 def _why_no_cupy() -> str | None:
-    """Say why CuPy cannot be used here, or None where it can: an importable CuPy is not yet a working device."""
+    """Return why CuPy cannot be used here, or None where it can: an importable CuPy is not yet a working device."""
     try:
         cupy = importlib.import_module("cupy")
     except ImportError:
@@ -62,7 +65,7 @@ def _why_no_cupy() -> str | None:
 
 
 def to_host(array) -> numpy.ndarray:
-    """Give `array` as a NumPy array: a copy from the GPU where it lies there, else itself; lists are taken too.
+    """Return `array` as a NumPy array: a copy from the GPU where it lies there, else itself; lists are taken too.
 
     Raises InputError for lists of unequal length.
     """
@@ -75,12 +78,12 @@ def to_host(array) -> numpy.ndarray:
 
 
 def to_device(array):
-    """Give `array` as an array of the library in use: a copy to the GPU where that is CuPy, else itself."""
+    """Return `array` as an array of the library in use: a copy to the GPU where that is CuPy, else itself."""
     return xp.asarray(array)
 
 
 def check_ids(ids, size: int, what: str) -> numpy.ndarray:
-    """Give `ids` as a host array of int64, every one of them in [0, size).
+    """Return `ids` as a host array of int64, every one of them in [0, size).
 
     CuPy wraps indices that are out of range without a word, so they are looked at before they reach it.
 
@@ -97,7 +100,7 @@ def check_ids(ids, size: int, what: str) -> numpy.ndarray:
 
 
 def generator(seed: int, purpose: str, *step: int) -> numpy.random.Generator:
-    """Give the host's random generator for one (seed, purpose, step): always the same, on every backend.
+    """Return the host's random generator for one (seed, purpose, step): always the same, on every backend.
 
     `step` may have several parts (a step and a sentence, say). Philox is counter-based: its key is the whole state.
     """

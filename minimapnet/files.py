@@ -13,7 +13,7 @@ from minimapnet.errors import InputError
 
 @contextmanager
 def written_whole(file: Path) -> Iterator[Path]:
-    """Give a temporary name beside `file` to write to; at the end it is renamed to `file`, or removed after an error.
+    """Return a temporary name beside `file` to write to; at the end it is renamed to `file`, or removed after an error.
 
     The temporary name keeps the ending of `file`, by which libraries choose a format. The folder is made where missing. A
     link stays one: the file that it leads to is written.
@@ -45,7 +45,7 @@ def no_new_empty(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _replacing(target: Path, ending: str) -> Iterator[Path]:
-    """Give a name beside `target`; what is written there takes its place at the end, and is removed after an error."""
+    """Return a name beside `target`; what is written there takes its place at the end, and is removed after an error."""
     temporary = target.with_name(f".{target.stem}.{os.getpid()}{ending}")
     try:
         yield temporary

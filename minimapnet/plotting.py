@@ -49,7 +49,7 @@ PAGE = CONTEXT | {  # of a figure within a page of text, as the tutorials have t
 
 
 def styles(results: dict) -> dict[str, tuple[str, str, str]]:
-    """Give every proposal its (colour, line style, mark): black for baselines, greys for other uniform ones."""
+    """Return every proposal its (colour, line style, mark): black for baselines, greys for other uniform ones."""
     found = {run["baseline"]: BASELINE for run in results["experiments"].values()}
     greys, colours = cycle(UNIFORM), cycle(RIVALS)
     for run in results["experiments"].values():
@@ -60,7 +60,7 @@ def styles(results: dict) -> dict[str, tuple[str, str, str]]:
 
 
 def new_figure(title: str, height: float) -> Figure:
-    """Give an empty figure under a title, which is broken into lines where it is long."""
+    """Return an empty figure under a title, which is broken into lines where it is long."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     figure.suptitle(
         "\n".join(textwrap.wrap(title.replace(" %", "\N{NO-BREAK SPACE}%"), 88)), fontsize=TITLE, fontweight="bold"
@@ -76,5 +76,5 @@ def save(figure: Figure, file) -> None:
 
 
 def error_bar(mean: float, interval) -> list[list[float]] | None:
-    """Give an interval as lengths to either side of the mean; None for one seed."""
+    """Return an interval as lengths to either side of the mean; None for one seed."""
     return None if interval is None else [[mean - interval[0]], [interval[1] - mean]]

@@ -19,7 +19,7 @@ def pytest_addoption(parser):
 
 @pytest.fixture(params=["numpy", "strict", "cupy"])
 def xp(request, monkeypatch):
-    """Give the array library under test, in use for the length of the test; data goes in by `backend.to_device`.
+    """Return the array library under test, in use for the length of the test; data goes in by `backend.to_device`.
 
     "strict" is the stand-in for CuPy with the plain kernels; "cupy" is skipped where no GPU works.
     """
@@ -29,7 +29,7 @@ def xp(request, monkeypatch):
 
 @pytest.fixture(params=["numpy", "numpy-small-blocks", "cuda-on-cpu", "cupy"])
 def kernels(request, monkeypatch):
-    """Give the kernels under test, in use with their library for the length of the test.
+    """Return the kernels under test, in use with their library for the length of the test.
 
     NumPy's twice, in one block and in many; the CUDA kernels by emulation on the CPU; and on a GPU where one works.
     """

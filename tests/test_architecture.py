@@ -17,7 +17,7 @@ FACADE = "minimapnet"  # __init__.py offers what the rooms hold; no room goes th
 
 @cache
 def modules() -> dict[str, Path]:
-    """Give every module of the package, by its dotted name without "minimapnet."."""
+    """Return every module of the package, by its dotted name without "minimapnet."."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -28,7 +28,7 @@ def modules() -> dict[str, Path]:
 
 @cache
 def imports(name: str) -> set[str]:
-    """Give the package's modules that a module imports, anywhere in it."""
+    """Return the package's modules that a module imports, anywhere in it."""
     found = set()
     for node in ast.walk(ast.parse(modules()[name].read_text())):
         if isinstance(node, ast.ImportFrom):
@@ -40,7 +40,7 @@ def imports(name: str) -> set[str]:
 
 
 def resolve(dotted: str) -> str | None:
-    """Give the longest beginning of `dotted` that is a module of the package, or None for another package's."""
+    """Return the longest beginning of `dotted` that is a module of the package, or None for another package's."""
     parts = dotted.split(".")
     if parts[0] != FACADE:
         return None

@@ -15,7 +15,7 @@ from tests.helpers import cuda_on_cpu, strict_cupy
 
 @pytest.fixture(autouse=True)
 def put_back(monkeypatch):
-    """Give back the backend that each test found."""
+    """Return back the backend that each test found."""
     for attribute in ("name", "xp", "kernels"):
         monkeypatch.setattr(backend, attribute, getattr(backend, attribute))
 

@@ -12,7 +12,7 @@ CASES = LAYERS | {f"attention-{name}": case for name, case in ATTENTIONS.items()
 
 
 def spoiled(function, name, wrong):
-    """Give `function` with its gradient of `name` made wrong."""
+    """Return `function` with its gradient of `name` made wrong."""
 
     def worse(values):
         out, pullback = function(values)

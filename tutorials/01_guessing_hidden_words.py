@@ -253,7 +253,7 @@ assert V ** (len(NEIGHBOURS) + 1) < 2**63  # these and the word itself fit into 
 
 
 def combinations(batch, neighbours):
-    """Give the neighbours of every word that may be hidden as one number each: (B * 16,)."""
+    """Return the neighbours of every word that may be hidden as one number each: (B * 16,)."""
     far = max(map(abs, NEIGHBOURS))
     padded = numpy.pad(batch.ids, ((0, 0), (far, far)))  # (B, T + 2 far), with the id of [PAD], 0
     number = numpy.zeros_like(batch.ids)  # (B, T)

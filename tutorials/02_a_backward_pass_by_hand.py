@@ -51,7 +51,7 @@ from matplotlib import pyplot
 from scipy import special
 
 from minimapnet import plotting
-from minimapnet.gradient_norms.accumulators import GradientReader
+from minimapnet.gradient_norms.accumulators import GradientAccumulator
 from minimapnet.model import layers
 from minimapnet.text.batches import unigram_entropy
 
@@ -122,7 +122,7 @@ for name, array, gradient in (("x", x, dx), ("weight", weight, dweight), ("bias"
 
 # %%
 def differences(forward, x, dy, eps=1e-5):
-    """Give the gradient of sum(forward(x) * dy) with respect to x by central differences, number by number."""
+    """Return the gradient of sum(forward(x) * dy) with respect to x by central differences, number by number."""
     gradient = numpy.empty_like(x)
     for index in numpy.ndindex(x.shape):
         step = numpy.zeros_like(x)
@@ -132,7 +132,7 @@ def differences(forward, x, dy, eps=1e-5):
 
 
 def deviation(gradient, expected):
-    """Give the largest difference between two gradients of one shape; all numbers here are of order 1."""
+    """Return the largest difference between two gradients of one shape; all numbers here are of order 1."""
     assert gradient.shape == expected.shape
     return numpy.abs(gradient - expected).max()
 
@@ -150,17 +150,17 @@ for name, gradient, expected in (
 # The derivation was right, to within rounding.
 #
 # The package's layer does the same, with one difference. Its backward returns $dX$ alone. What becomes of the parameters'
-# gradients is up to a *reader*: the layer hands it the two factors, $X$ and $dY$. A `GradientReader` multiplies them and
-# adds up $X^{T} dY$ and $\sum_{n} dY_{n}$ under the layer's name. In step 6 another reader will get something else from
-# the same two factors.
+# gradients is up to a *accumulator*: the layer hands it the two factors, $X$ and $dY$. A `GradientAccumulator` multiplies
+# them and adds up $X^{T} dY$ and $\sum_{n} dY_{n}$ under the layer's name. In step 6 another accumulator will get something
+# else from the same two factors.
 
 # %%
 y_package, cache_package = layers.linear_forward(x, weight, bias)
-reader = GradientReader()
-dx_package = layers.linear_backward(dy, cache_package, "first", reader)
-print("the reader holds", *reader.sums)
+accumulator = GradientAccumulator()
+dx_package = layers.linear_backward(dy, cache_package, "first", accumulator)
+print("the accumulator holds", *accumulator.sums)
 assert numpy.allclose(y_package, y) and numpy.allclose(dx_package, dx)
-assert numpy.allclose(reader.sums["first.weight"], dweight) and numpy.allclose(reader.sums["first.bias"], dbias)
+assert numpy.allclose(accumulator.sums["first.weight"], dweight) and numpy.allclose(accumulator.sums["first.bias"], dbias)
 
 # %% [markdown]
 # ## GELU
@@ -414,8 +414,8 @@ assert deviation(dweight, differences(lambda weight: layernorm_forward(x, weight
 assert deviation(dbias, differences(lambda bias: layernorm_forward(x, weight, bias)[0], bias, dy)) < TOLERANCE
 y_package, cache_package = layers.layernorm_forward(x, weight, bias, 1e-12)
 assert numpy.allclose(y_package, y)
-assert numpy.allclose(layers.layernorm_backward(dy, cache_package, "norm", reader), dx)
-assert numpy.allclose(reader.sums["norm.weight"], dweight) and numpy.allclose(reader.sums["norm.bias"], dbias)
+assert numpy.allclose(layers.layernorm_backward(dy, cache_package, "norm", accumulator), dx)
+assert numpy.allclose(accumulator.sums["norm.weight"], dweight) and numpy.allclose(accumulator.sums["norm.bias"], dbias)
 print("LayerNorm: finite differences and the package agree with what we derived")
 
 # %% [markdown]
@@ -511,8 +511,8 @@ assert all((found[name, "random"] > 1e-2) == (name in wrong) for name in names)
 # linear layer to the $V$ logits, and the loss. After the input this is the *head* that BERT has at its end.
 #
 # The parameters are kept in one dict, by name. The backward pass is the mirror of the forward pass, layer by layer; the
-# reader collects the gradients under the same names. The parameters begin as random numbers; how large these should be is
-# a question of step 4.
+# accumulator collects the gradients under the same names. The parameters begin as random numbers; how large these should be
+# is a question of step 4.
 
 
 # %%
@@ -536,23 +536,23 @@ def forward(params, x, targets):
 
 def backward(dlosses, cache):
     first, gelu, norm, last, residual = cache
-    reader = GradientReader()
+    accumulator = GradientAccumulator()
 
     # 5. losses = cross_entropy(logits, targets)
     d = layers.cross_entropy_backward(dlosses, residual)  # (N, V)
 
     # 4. logits = linear(h)
-    d = layers.linear_backward(d, last, "last", reader)  # (N, C)
+    d = layers.linear_backward(d, last, "last", accumulator)  # (N, C)
 
     # 3. h = layernorm(h)
-    d = layers.layernorm_backward(d, norm, "norm", reader)  # (N, C)
+    d = layers.layernorm_backward(d, norm, "norm", accumulator)  # (N, C)
 
     # 2. h = gelu(h)
     d = layers.gelu_backward(d, gelu)  # (N, C)
 
     # 1. h = linear(x)
-    layers.linear_backward(d, first, "first", reader)
-    return reader.sums
+    layers.linear_backward(d, first, "first", accumulator)
+    return accumulator.sums
 
 
 def new_params(inputs, C, V, dtype):
@@ -585,7 +585,7 @@ NEIGHBOURS = (-1, 1, -2, 2, -3, 3, -4)
 
 
 def examples(batch):
-    """Give the ids of the neighbours of every word (N, 7), and the ids of the words (N,)."""
+    """Return the ids of the neighbours of every word (N, 7), and the ids of the words (N,)."""
     far = max(map(abs, NEIGHBOURS))
     padded = numpy.pad(batch.ids, ((0, 0), (far, far)))  # (B, T + 2 far), with [PAD], id 0
     around = [padded[:, far + n : far + n + batch.ids.shape[1]] for n in NEIGHBOURS]  # 7 of (B, T)
@@ -593,7 +593,7 @@ def examples(batch):
 
 
 def onehot(ids):
-    """Give rows (N, 7 V) of 0 with a 1 for each of the ids (N, 7)."""
+    """Return rows (N, 7 V) of 0 with a 1 for each of the ids (N, 7)."""
     x = numpy.zeros((*ids.shape, V), "float32")
     numpy.put_along_axis(x, ids[:, :, None], 1, axis=2)
     return x.reshape(len(ids), -1)
@@ -688,7 +688,7 @@ assert held_out[-1][1] < 1
 #
 # - The layers: [layers.py](../minimapnet/model/layers.py), each a forward and its backward; the parts that must be fast,
 #   GELU, LayerNorm and cross-entropy among them, in [numpy_kernels.py](../minimapnet/kernels/numpy_kernels.py).
-# - The readers: [accumulators.py](../minimapnet/gradient_norms/accumulators.py).
+# - The accumulators: [accumulators.py](../minimapnet/gradient_norms/accumulators.py).
 # - The judge: [gradient_check.py](../tests/helpers/gradient_check.py); every layer before it:
 #   [test_layers.py](../tests/model/test_layers.py); and what it must reject:
 #   [test_gradient_check.py](../tests/test_gradient_check.py).

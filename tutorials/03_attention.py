@@ -30,7 +30,7 @@ import numpy
 from matplotlib import pyplot
 
 from minimapnet import plotting
-from minimapnet.gradient_norms.accumulators import GradientReader
+from minimapnet.gradient_norms.accumulators import GradientAccumulator
 from minimapnet.model import layers
 from minimapnet.model.attention import attention_backward, attention_forward
 from minimapnet.text import grammar
@@ -45,7 +45,7 @@ C = N + W + 1
 
 
 def rows(sentence):
-    """Give a list of (name, town) as x (T, C); the town "[MASK]" has a channel too."""
+    """Return a list of (name, town) as x (T, C); the town "[MASK]" has a channel too."""
     x = numpy.zeros((len(sentence), C))
     for t, (name, town) in enumerate(sentence):
         x[t, NAMES.index(name)] = 1
@@ -138,7 +138,7 @@ assert difference == 0 and (x[-1] == exchanged[-1]).all()
 
 # %%
 def softmax(scores):
-    """Give the softmax over the last axis; what is subtracted cancels, and keeps exp from overflowing."""
+    """Return the softmax over the last axis; what is subtracted cancels, and keeps exp from overflowing."""
     powers = numpy.exp(scores - scores.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
 
@@ -350,7 +350,7 @@ print("our gradients and the package's agree, for queries, keys and values of bo
 
 # %%
 def check(backward):
-    """Give the largest difference between a backward's gradients and finite differences, as a share of the largest one."""
+    """Return the largest difference between a backward's gradients and finite differences, as a share of the largest one."""
     dout = rng.standard_normal((T, 4))
     inputs = rng.standard_normal((3, T, 4))  # q, k, v
     _, cache = head_forward(*inputs)
@@ -397,7 +397,7 @@ for wrong in (without_the_mean, without_the_scale, without_a_transpose):
 #
 # Attention itself has no parameters. They lie in linear layers around it: one makes `qkv` from $x$, another turns the
 # heads' outputs into whatever comes next. So a network with attention needs nothing new: `attention_backward` gives the
-# upstream gradient of the first linear layer, and `layers.linear_backward` hands its two factors to the reader.
+# upstream gradient of the first linear layer, and `layers.linear_backward` hands its two factors to the accumulator.
 #
 # ## Learning it
 #
@@ -431,18 +431,18 @@ def forward(p, x, answers):
     return losses.mean(), (qkv_cache, attention_cache, out_cache, loss_cache, out.shape)
 
 
-def backward(cache, reader):
+def backward(cache, accumulator):
     qkv_cache, attention_cache, out_cache, loss_cache, shape = cache
     B = shape[0]
     # 4. loss = mean of cross_entropy(logits, answers)
     dlogits = layers.cross_entropy_backward(numpy.full(B, 1 / B), loss_cache)  # (B, W)
     # 3. logits = linear(out[:, -1])
     dout = numpy.zeros(shape)  # (B, T, D): the other rows do not touch the loss
-    dout[:, -1] = layers.linear_backward(dlogits, out_cache, "out", reader)
+    dout[:, -1] = layers.linear_backward(dlogits, out_cache, "out", accumulator)
     # 2. out = attention(qkv)
     dqkv = attention_backward(dout, attention_cache)  # (B, T, 3D)
     # 1. qkv = linear(x)
-    layers.linear_backward(dqkv, qkv_cache, "qkv", reader)
+    layers.linear_backward(dqkv, qkv_cache, "qkv", accumulator)
 
 
 # %% [markdown]
@@ -469,11 +469,11 @@ def train(steps, queries):
     for _ in range(steps):
         if not queries:
             p["qkv.weight"][:, :D] = p["qkv.bias"][:D] = 0
-        reader = GradientReader()
+        accumulator = GradientAccumulator()
         loss, cache = forward(p, *draw(rng, 64))
-        backward(cache, reader)
+        backward(cache, accumulator)
         for name in p:
-            p[name] -= 1.0 * reader.sums[name]
+            p[name] -= 1.0 * accumulator.sums[name]
         losses.append(loss)
     return p, numpy.array(losses)
 
@@ -558,7 +558,7 @@ pyplot.show()
 # ## Where to go on
 #
 # [attention.py](../minimapnet/model/attention.py) has the forward and the backward of this step, stage by stage, for
-# batches and heads; its `attention_row_backward` is the second exercise for many tokens at once. The readers are in
+# batches and heads; its `single_query_backward` is the second exercise for many tokens at once. The accumulators are in
 # [accumulators.py](../minimapnet/gradient_norms/accumulators.py), and [test_attention.py](../tests/model/test_attention.py)
 # holds all of it against finite differences, with and without padding. Attention in this form comes from *Attention Is All
 # You Need* (Vaswani and others 2017, arXiv 1706.03762).

@@ -43,14 +43,14 @@ from minimapnet.model.optimizer import AdamW
 from minimapnet.proposals import UniformProposal
 from minimapnet.text import grammar
 from minimapnet.text.batches import unigram_entropy
-from minimapnet.text.load import load_text
+from minimapnet.text.load import load_corpus
 from minimapnet.training.evaluation import Evaluation
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer
 
 pyplot.rcParams.update(plotting.PAGE)
 text = trained.grammar_text()
-V, T = text.vocab_size, trained.ROW_TOKENS
+V, T = text.vocab_size, trained.MAX_LENGTH
 rng = numpy.random.default_rng(0)
 ids = numpy.array([3, 0, 3, 4])
 A = numpy.eye(5)[ids]  # (4, 5): one-hot rows
@@ -282,9 +282,9 @@ print(f"in the first update half of all parameters moved by {usual:.3f} times th
 
 # %%
 settings = trained.SETTINGS
-print(f"{settings.steps:,} steps of {settings.rows} sentences, {trained.MASKED} hidden words in each")
+print(f"{settings.steps:,} steps of {settings.batch_size} sentences, {trained.MASKED} hidden words in each")
 for step in (0, 100, 199, 1000, 1999):
-    print(f"learning rate at step {step:4}: {settings.lr_scale(step) * settings.peak_learning_rate:.6f}")
+    print(f"learning rate at step {step:4}: {settings.lr_scale(step) * settings.learning_rate:.6f}")
 
 # %% [markdown]
 # ## Training
@@ -373,13 +373,13 @@ pyplot.show()
 
 # %%
 def attention_weights(model, ids):
-    """Give the attention weights of every layer, (B, H, T, T) each."""
+    """Return the attention weights of every layer, (B, H, T, T) each."""
     _, (_, caches) = model.encoder_forward(check_sentences(model.config, ids))
     return [attention_cache[1] for (_, attention_cache), *_ in caches]
 
 
 def guesses(ids, places):
-    """Give the model's probabilities (B, V) for one place of each sentence, ids (B, T) with [MASK] in them."""
+    """Return the model's probabilities (B, V) for one place of each sentence, ids (B, T) with [MASK] in them."""
     logits = model.logits(ids)[numpy.arange(len(ids)), places]  # (B, V)
     powers = numpy.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
@@ -470,7 +470,7 @@ assert 0.25 < right < 0.75 and paid < -numpy.log(shares).mean()
 
 # %%
 ROW = 24
-packed = load_text("grammar", trained.FOLDER / "cache", row_tokens=ROW, packed=True)
+packed = load_corpus("grammar", trained.FOLDER / "cache", max_length=ROW, packed=True)
 judged = Evaluation(packed.validation, 3, seed=0, most=256)
 batch = packed.test.batch(numpy.arange(256))
 print(f"rows of {batch.ids.shape[1]} tokens, such as:", *words(batch.ids[1]))
@@ -506,9 +506,9 @@ assert shares[1 / math.sqrt(C)] > 100 * shares[0.02]
 # for `300` steps with a peak learning rate of $0.004$.
 
 # %%
-short = TrainSettings(steps=300, rows=32, peak_learning_rate=4e-3, evaluate_every=25, checkpoint_every=0)
+short = TrainSettings(steps=300, batch_size=32, learning_rate=4e-3, eval_every=25, checkpoint_every=0)
 curves = {}
-print(f"{short.steps} steps of {short.rows} rows")
+print(f"{short.steps} steps of {short.batch_size} rows")
 for scale in shares:
     for seed in (0, 1):
         log = Trainer(untrained(scale, seed), packed, UniformProposal(3), short, evaluation=judged).run()

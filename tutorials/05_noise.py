@@ -52,21 +52,21 @@ print(f"{len(text.train):,} sentences to train on, {P:,} parameters")
 
 # %%
 def gradient(model, ids, positions):
-    """Give the gradient as one vector: ids (B, T), positions (B, K) -> (P,)."""
+    """Return the gradient as one vector: ids (B, T), positions (B, K) -> (P,)."""
     out = numpy.empty_like(model.flat)  # (P,)
     gradients(model, ids, positions, out=out)
     return out
 
 
 def batch_gradient(model, rng, B=32, k=2):
-    """Draw B sentences with k hidden words each, and give the mean gradient (P,)."""
+    """Draw B sentences with k hidden words each, and return the mean gradient (P,)."""
     rows = text.train.batch(rng.integers(len(text.train), size=B))
     positions = UniformMasks(rows.maskable, k).sample(rng, 1)[0]  # (B, K)
     return gradient(model, rows.ids, positions)
 
 
 def mean_cosine(vectors):
-    """Give the mean cosine over all pairs of different vectors (N, P)."""
+    """Return the mean cosine over all pairs of different vectors (N, P)."""
     unit = vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = unit @ unit.T  # (N, N)
     return cosines[numpy.triu_indices(len(cosines), 1)].mean()
@@ -154,7 +154,7 @@ for s in range(S):
 
 
 def variance(vectors):
-    """Give the variance of vectors that are equally likely: (N, P) -> a number."""
+    """Return the variance of vectors that are equally likely: (N, P) -> a number."""
     return float(((vectors - vectors.mean(axis=0)) ** 2).sum(axis=1).mean())
 
 
@@ -305,7 +305,7 @@ print(f"left without the mask variance: {100 * data / whole:.0f} %")
 
 # %%
 def estimates(drawn):
-    """Give unbiased estimates (data variance, mask variance) from gradients (N, R, P)."""
+    """Return unbiased estimates (data variance, mask variance) from gradients (N, R, P)."""
     N, R, _ = drawn.shape
     of_sentence = drawn.mean(axis=1)  # (N, P)
     within = ((drawn - of_sentence[:, None]) ** 2).sum() / (N * (R - 1))

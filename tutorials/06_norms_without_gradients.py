@@ -7,9 +7,10 @@
 # get the same number, exactly, from what a backward pass has in its hands anyway.
 #
 # Afterwards you can derive the norm of the gradient of every kind of parameter that BERT has: linear layers, LayerNorm,
-# embeddings, and an embedding that serves as the decoder as well. You can write a reader that measures what you want
-# during a backward pass. From before you need the backward pass of these layers and what a reader is (step 2), attention
-# as the place where tokens meet (step 3), the model (step 4), and why norms matter (step 5). It takes about 20 minutes.
+# embeddings, and an embedding that serves as the decoder as well. You can write an accumulator that measures what you want
+# during a backward pass. From before you need the backward pass of these layers and what an accumulator is (step 2),
+# attention as the place where tokens meet (step 3), the model (step 4), and why norms matter (step 5). It takes about 20
+# minutes.
 
 # %%
 import time
@@ -25,7 +26,7 @@ from minimapnet.model.batch import masked_batch
 pyplot.rcParams.update(plotting.PAGE)
 
 model, text = trained.bert()  # that of step 4, and its text
-T, C, V = trained.ROW_TOKENS, model.config.hidden_size, model.config.vocab_size
+T, C, V = trained.MAX_LENGTH, model.config.hidden_size, model.config.vocab_size
 ids = text.test.batch(numpy.arange(1)).ids  # (1, T)
 words = [text.tokenizer.id_to_token(i) for i in ids[0]]
 print(" ".join(words))
@@ -42,7 +43,7 @@ print(" ".join(words))
 
 # %%
 def norms_by_loop(ids, positions):
-    """Give |g_i| of every masked word by building g_i: ids (B, T), positions (B, K) -> (B, K)."""
+    """Return |g_i| of every masked word by building g_i: ids (B, T), positions (B, K) -> (B, K)."""
     norms = numpy.empty(positions.shape)
     gradient = numpy.empty_like(model.flat)  # (P,)
     for b, j in numpy.ndindex(positions.shape):
@@ -96,7 +97,7 @@ print(f"built {16 * model.flat.size:,} numbers to get 16; the longest is {norms.
 
 # %%
 def gram_squares(x, d):
-    """Give the squared norm of a linear layer's gradient, bias included: x (T, C), d (T, F) -> a number."""
+    """Return the squared norm of a linear layer's gradient, bias included: x (T, C), d (T, F) -> a number."""
     return float(((x @ x.T + 1) * (d @ d.T)).sum())  # (T, T) * (T, T)
 
 
@@ -123,13 +124,13 @@ for name, width, wide in (("our model", 64, 256), ("BERT base", 768, 3072)):
 # Our sentences have 18 rows, and BERT base reads at most 512: in both the tables win. Where they do not, the package
 # multiplies out.
 #
-# ## A reader that listens
+# ## An accumulator that listens
 #
-# We need the $X$ and $D$ of every layer for a given word. The backward pass has them: where it meets a parameter, it
-# hands both to its reader (step 2) and leaves it to the reader what to do with them. `GradientReader` multiplies them.
-# Ours only listens. It has the four methods that a reader needs, one for each way in which a parameter meets the data.
-# For the rest, `masked_batch` puts [MASK] in and lists the masked places; the model's `forward` and `backward` are the
-# two passes of step 4.
+# We need the $X$ and $D$ of every layer for a given word. The backward pass has them: where it meets a parameter, it hands
+# both to its accumulator (step 2) and leaves it to the accumulator what to do with them. `GradientAccumulator` multiplies
+# them. Ours only listens. It has the four methods that an accumulator needs, one for each way in which a parameter meets
+# the data. For the rest, `masked_batch` puts [MASK] in and lists the masked places; the model's `forward` and `backward`
+# are the two passes of step 4.
 
 
 # %%
@@ -158,7 +159,7 @@ def forward(positions):
 
 
 def listen(cache, dlosses):
-    """Give what is heard on the way back from the sum of dlosses * losses, both (N,)."""
+    """Return what is heard on the way back from the sum of dlosses * losses, both (N,)."""
     listener = Listener()
     model.backward(numpy.array(dlosses, "float32"), cache, listener)
     return listener.heard
@@ -213,7 +214,7 @@ assert numpy.isclose(product.sum(), built, rtol=1e-4)
 
 # %%
 def layernorm_squares(xhat, d):
-    """Give the squared norm of the gradients of weight and bias: xhat (T, C), d (T, C) -> a number."""
+    """Return the squared norm of the gradients of weight and bias: xhat (T, C), d (T, C) -> a number."""
     return float(((d * xhat).sum(axis=0) ** 2).sum() + (d.sum(axis=0) ** 2).sum())
 
 
@@ -237,7 +238,7 @@ def layernorm_squares(xhat, d):
 
 # %%
 def embedding_squares(ids, d):
-    """Give the squared norm of a table's gradient: ids (T,), d (T, C) -> a number."""
+    """Return the squared norm of a table's gradient: ids (T,), d (T, C) -> a number."""
     same = ids[:, None] == ids  # (T, T)
     return float((same * (d @ d.T)).sum())
 
@@ -285,7 +286,7 @@ assert abs((d**2).sum() / (table**2).sum() - 1) > 0.01
 
 # %%
 def tied_parts(ids, d, h, e):
-    """Give |G_in|^2, |G_head|^2 and the cross term 2 <G_in, G_head>: ids (T,), d (T, C), h (N, C), e (N, V)."""
+    """Return |G_in|^2, |G_head|^2 and the cross term 2 <G_in, G_head>: ids (T,), d (T, C), h (N, C), e (N, V)."""
     head = ((e @ e.T) * (h @ h.T)).sum()  # (N, N) * (N, N)
     cross = 2 * (e[:, ids].T * (d @ h.T)).sum()  # (T, N) * (T, N)
     return embedding_squares(ids, d), float(head), float(cross)
@@ -317,7 +318,7 @@ assert off["small"] < 0.001 and off["coats"] > 0.02
 
 # %%
 def squares(heard):
-    """Give the squared norm of a gradient over all parameters, from what was heard."""
+    """Return the squared norm of a gradient over all parameters, from what was heard."""
     h, e = heard["decoder"]  # (N, C), (N, V)
     total = float((e.sum(axis=0) ** 2).sum())  # the decoder's bias, which is not tied
     for name, (x, d) in heard.items():
@@ -405,7 +406,7 @@ order = rng.permuted(numpy.tile(numpy.arange(1, 17), (8, 1)), axis=1)  # (8, 16)
 
 
 def best_time(function, *arguments):
-    """Give what a function returns, and the least of three times in milliseconds."""
+    """Return what a function returns, and the least of three times in milliseconds."""
     times = []
     for _ in range(3):
         start = time.perf_counter()
@@ -471,14 +472,14 @@ print(f"the {len(singles)} single masks by the package: from {singles.min():.3f}
 # several times on the way to the loss. `uses` is a list of pairs (x, d) of shapes $(T, C)$ and $(T, F)$; $T$ may differ.
 # Again build no array of $C$ times $F$ numbers.
 #
-# **3. A reader of your own.** Move the parameters in a direction $v$: how fast does the loss change? By the inner product
-# of its gradient with $v$ over all parameters. Write a class `DirectionReader` with `__init__(self, direction)`, where
-# `direction` {name: array} has an array of each parameter's shape under the names of `model.params`, and with the four
-# methods of a reader. After a backward pass its attribute `total` is that product, a float. No gradient need be built:
-# for a linear layer $\langle X^{T} D, v \rangle = \sum_{t} (v^{T} x_{t}) \cdot d_{t}$. The parameters of a linear layer
-# or a LayerNorm are `name.weight` and `name.bias`; an embedding's name is its parameter's; the decoder has
-# `word_embedding`, to which it is tied, and `head.decoder.bias`. Arrays arrive as in the package: x $(B, T, C)$ or
-# $(N, C)$, ids $(B, T)$. The test holds `total` against the change of the loss.
+# **3. An accumulator of your own.** Move the parameters in a direction $v$: how fast does the loss change? By the inner
+# product of its gradient with $v$ over all parameters. Write a class `DirectionReader` with `__init__(self, direction)`,
+# where `direction` {name: array} has an array of each parameter's shape under the names of `model.params`, and with the
+# four methods of an accumulator. After a backward pass its attribute `total` is that product, a float. No gradient need be
+# built: for a linear layer $\langle X^{T} D, v \rangle = \sum_{t} (v^{T} x_{t}) \cdot d_{t}$. The parameters of a linear
+# layer or a LayerNorm are `name.weight` and `name.bias`; an embedding's name is its parameter's; the decoder has
+# `word_embedding`, to which it is tied, and `head.decoder.bias`. Arrays arrive as in the package: x $(B, T, C)$ or $(N,
+# C)$, ids $(B, T)$. The test holds `total` against the change of the loss.
 #
 # ## Where to go on
 #
@@ -487,7 +488,7 @@ print(f"the {len(singles)} single masks by the package: from {singles.min():.3f}
 # - [norms.py](../minimapnet/gradient_norms/norms.py) has `token_gradient_norms`;
 #   [token_replicas.py](../minimapnet/gradient_norms/token_replicas.py) saves once more below the last attention, where a
 #   replica's gradients are sums of few outer products (the second exercise of step 3);
-#   [accumulators.py](../minimapnet/gradient_norms/accumulators.py) says what a reader is.
+#   [accumulators.py](../minimapnet/gradient_norms/accumulators.py) says what an accumulator is.
 # - [test_norms.py](../tests/gradient_norms/test_norms.py) holds the norms against the loop, and
 #   [test_oracle_norms.py](../tests/gradient_norms/test_oracle_norms.py) against the automatic differentiation of PyTorch.
 # - Papers: Goodfellow 2015, arXiv 1510.01799 (one row); Li and others 2022, arXiv 2110.05679 (Gram matrices).

@@ -106,7 +106,7 @@ assert deviation < 1e-6
 
 # %%
 def gradient(ids, positions, weights=None):
-    """Give the gradient as one vector in float64: ids (B, T), positions (B, K), weights (B, K) -> (P,)."""
+    """Return the gradient as one vector in float64: ids (B, T), positions (B, K), weights (B, K) -> (P,)."""
     out = numpy.empty_like(model.flat)
     gradients(model, ids, positions, weights, out=out)
     return out.astype(float)
@@ -238,7 +238,7 @@ pyplot.show()
 
 # %%
 def variance_of(q, norms, mean_square):
-    """Give Var(w g) of a proposal q (n,) from the gradients' norms (n,) and |m|^2."""
+    """Return Var(w g) of a proposal q (n,) from the gradients' norms (n,) and |m|^2."""
     return float((norms**2 / q).sum() / n**2 - mean_square)
 
 
@@ -397,7 +397,7 @@ mean_square = (norms**2).mean() - exact.mask.value  # the mean of |m|^2 over the
 
 
 def left_over(q):
-    """Give the mask variance of proposals q (..., B, n), as a share of that of uniform masks."""
+    """Return the mask variance of proposals q (..., B, n), as a share of that of uniform masks."""
     return ((norms**2 / q).sum(axis=-1).mean() / n**2 - mean_square) / exact.mask.value
 
 

@@ -23,7 +23,7 @@ from minimapnet import ConditionalBernoulli, gradients_and_norms, optimal_mask_p
 from minimapnet.masks.base import all_masks
 from minimapnet.proposals.importance import horvitz_thompson, inclusion_of
 from minimapnet.proposals.optimal import best_conditional_bernoulli
-from minimapnet.proposals.pools import PoolProposal, keep_probabilities
+from minimapnet.proposals.pools import PoolProposal, resample_probabilities
 from minimapnet.proposals.scores import norm_from_tokens
 
 pyplot.rcParams.update(plotting.PAGE)
@@ -53,7 +53,7 @@ print(f"masks of 2 of {n} words: {math.comb(n, 2)}; of 19 of 128 words: {math.co
 
 # %%
 def look(b, masks, weights=None):
-    """Give the mean gradient (P,) and the norms of all gradients (S,) of one sentence under masks (S, k)."""
+    """Return the mean gradient (P,) and the norms of all gradients (S,) of one sentence under masks (S, k)."""
     out = numpy.empty_like(model.flat)
     _, _, norms = gradients_and_norms(model, numpy.repeat(rows.ids[b : b + 1], len(masks), axis=0), masks, weights, out=out)
     return out.astype(float), norms.astype(float)
@@ -68,7 +68,7 @@ for k in masks:
 
 
 def left_over(k, second_moments):
-    """Give the mask variance of an estimate from its second moments (B,), as a share of that of uniform masks."""
+    """Return the mask variance of an estimate from its second moments (B,), as a share of that of uniform masks."""
     uniform = (norms[k] ** 2).mean(axis=1)  # (B,)
     return float((second_moments - mean_squares[k]).mean() / (uniform - mean_squares[k]).mean())
 
@@ -156,7 +156,7 @@ assert abs(composed / norms[k] - 1).mean() < 0.05 and ratio.max() > 20
 
 # %%
 def typical_norms(k):
-    """Give s_i (B, n)."""
+    """Return s_i (B, n)."""
     return numpy.stack([numpy.sqrt((within[k][:, masks[k] == place] ** 2).mean(axis=1)) for place in places], axis=1)
 
 
@@ -195,7 +195,7 @@ for name, scores in (("alone", alone), ("in pairs", typical[2]), ("in threes", t
 
 # %%
 def polynomials(odds, k):
-    """Give e_0 .. e_k of the odds (n,) -> (k+1,)."""
+    """Return e_0 .. e_k of the odds (n,) -> (k+1,)."""
     e = numpy.zeros(k + 1)
     e[0] = 1.0
     for o in odds:
@@ -279,21 +279,21 @@ print(f"inclusion probabilities add up to {inclusion.sum():.0f}")
 # What does that mean? Average $N$ draws of a quantity with mean zero that has nothing to do with the weights. With
 # weights, its variance is $E_{q}[w^{2}]$ times what it is without, so the $N$ draws are worth as much as
 # $N / E_{q}[w^{2}]$ of weight 1. The share $1 / E_{q}[w^{2}]$ is called the *effective sample size*. A usual remedy is to
-# *temper* the odds, that is, to take $o_{i}^{\tau}$ with $\tau$ below 1. With $\tau = 1/k$ the product becomes a
+# *exponent* the odds, that is, to take $o_{i}^{\tau}$ with $\tau$ below 1. With $\tau = 1/k$ the product becomes a
 # geometric mean, and $\tau = 0$ gives uniform masks. We try $\tau = 1/k$, and we look for the best $\tau$ of a list, on
 # these very sentences: more than one could know beforehand.
 
 
 # %%
-def sets(k, scores, temper):
-    """Give q(M) (B, S) of the conditional Bernoulli distribution with the odds scores^temper (B, n)."""
-    distribution = ConditionalBernoulli(temper * numpy.log(scores), k)
+def sets(k, scores, exponent):
+    """Return q(M) (B, S) of the conditional Bernoulli distribution with the odds scores^exponent (B, n)."""
+    distribution = ConditionalBernoulli(exponent * numpy.log(scores), k)
     positions = numpy.repeat(masks[k][:, None] - places[0], B, axis=1)  # (S, B, k)
     return numpy.exp(distribution.log_prob(positions)).T  # (B, S)
 
 
 def second_moments(k, q):
-    """Give E_q |w g|^2 (B,) of probabilities q (B, S)."""
+    """Return E_q |w g|^2 (B,) of probabilities q (B, S)."""
     return (norms[k] ** 2 / q).sum(axis=1) / q.shape[1] ** 2
 
 
@@ -306,9 +306,11 @@ for k in masks:
     exact_weights[k] = left_over(k, second_moments(k, q))
     tempered[k] = left_over(k, second_moments(k, sets(k, typical[k], 1 / k)))
     by_temper = {t: left_over(k, second_moments(k, sets(k, typical[k], t))) for t in numpy.arange(1, 21) / 20}
-    temper, best_tempered[k] = min(by_temper.items(), key=lambda pair: pair[1])
+    exponent, best_tempered[k] = min(by_temper.items(), key=lambda pair: pair[1])
     print(f"k = {k}: effective sample size {1 / squares.mean():.0e}; mask variance", end=" ")
-    print(f"{exact_weights[k]:.2g} times uniform, tempered by 1/k {tempered[k]:.2f}, by {temper:.2f} {best_tempered[k]:.2f}")
+    print(
+        f"{exact_weights[k]:.2g} times uniform, tempered by 1/k {tempered[k]:.2f}, by {exponent:.2f} {best_tempered[k]:.2f}"
+    )
 assert exact_weights[2] > 5 and exact_weights[3] > 5 * exact_weights[2]
 assert best_tempered[1] < best_tempered[2] < best_tempered[3] < 0.97
 
@@ -370,7 +372,7 @@ assert best[2] + 0.1 < left_over(2, second_moments(2, nearest)) < best_tempered[
 # $c$, all the rest from the distribution that one could not draw from without a list. With perfect scores $s = |g|$ the
 # rest is optimal, and a pool of $c$ wins the share $1 - 1/c$ of the headroom.
 #
-# Both statements can be checked by brute force for $c = 2$: there are $120^{2}$ pools. `keep_probabilities` is the
+# Both statements can be checked by brute force for $c = 2$: there are $120^{2}$ pools. `resample_probabilities` is the
 # package's: scores in, the probability of each candidate to be kept and its weight out.
 
 # %%
@@ -378,7 +380,7 @@ k, S = 2, len(masks[2])
 scores = of_sets(typical[k], k)  # (B, S)
 first, second = numpy.indices((S, S)).reshape(2, S * S)
 pools = numpy.stack([first, second], axis=1)  # (S^2, 2): all of them, each with probability 1 / S^2
-kept, weights = keep_probabilities(scores[0][pools])  # (S^2, 2) both
+kept, weights = resample_probabilities(scores[0][pools])  # (S^2, 2) both
 share = numpy.bincount(pools.ravel(), (kept * weights).ravel()) / S**2  # (S,): the mean factor of each mask's gradient
 moment = (kept * weights**2 * norms[k][0][pools] ** 2).sum() / S**2
 blend = (norms[k][0] ** 2).mean() / 2 + scores[0].mean() * (norms[k][0] ** 2 / scores[0]).mean() / 2
@@ -404,7 +406,7 @@ for b in range(B):
 
 # %%
 def pool(k, scores, c):
-    """Give the second moments (B,) of pools of c candidates with scores (B, S)."""
+    """Return the second moments (B,) of pools of c candidates with scores (B, S)."""
     squares = norms[k] ** 2
     return squares.mean(axis=1) / c + (1 - 1 / c) * scores.mean(axis=1) * (squares / scores).mean(axis=1)
 
@@ -599,7 +601,7 @@ for name, value in one_draw.items():
 # - *Weights of sets* multiply their errors. They are fit for one word. For more they must be tempered, the more the more
 #   words, until little is won; and with too little tempering they do great harm.
 # - *Pools* are unbiased with any scores and as good as these: with our typical norms and three words they win hardly more
-#   than sets with the best temper. The cost is a score for each candidate.
+#   than sets with the best exponent. The cost is a score for each candidate.
 # - *Weights of positions* are cheap and steady, and biased by their contexts.
 # - What all of them need is a score of words that knows what a word's gradient is *typically*, when others are masked as
 #   well. A score that is far too small is worse than none; a share of uniform masks, as in step 7, is what helps then.
@@ -618,9 +620,9 @@ for name, value in one_draw.items():
 # $P(i \in M \text{ and } j \in M)$ for $i \ne j$, and $P(i \in M)$ on the diagonal, for $k$ of at least 2. Then look at
 # whether $P(i \in M \text{ and } j \in M)$ is above or below $P(i \in M) \cdot P(j \in M)$.
 #
-# **2. The right temper.** Write `temper_for(log_odds, k, share)`: log-odds of shape (n,) in; out comes the largest temper
-# $\tau$ between 0 and 1 with which the effective sample size $1 / E_{q}[w^{2}]$ of sets is at least `share` (below 1), to
-# within a thousandth. It should work for 19 of 128 words: use the formula for $E_{q}[w^{2}]$, and logarithms. (The
+# **2. The right exponent.** Write `temper_for(log_odds, k, share)`: log-odds of shape (n,) in; out comes the largest
+# exponent $\tau$ between 0 and 1 with which the effective sample size $1 / E_{q}[w^{2}]$ of sets is at least `share` (below
+# 1), to within a thousandth. It should work for 19 of 128 words: use the formula for $E_{q}[w^{2}]$, and logarithms. (The
 # effective sample size falls as $\tau$ grows.)
 #
 # **3. Disjoint masks of numbers.** Suppose that contexts did not matter: every word $i$ had a fixed number $f_{i}$, and a

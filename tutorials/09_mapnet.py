@@ -23,7 +23,7 @@ from minimapnet import MapNet, MapNetConfig, plotting
 from minimapnet.mapnet import objectives
 from minimapnet.mapnet.learner import MapNetSingle
 from minimapnet.mapnet.quality import position_probabilities, quality, second_moments
-from minimapnet.proposals.scores import each_alone, exact_norm
+from minimapnet.proposals.scores import exact_norm, score_each_position
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer
 
@@ -39,12 +39,12 @@ print(f"{n} words in each sentence of {held_out.ids.shape[1]} tokens")
 # %% [markdown]
 # ## What the best proposal costs
 #
-# `each_alone(exact_norm)` masks each word of each sentence alone and gives the exact norms, of shape $(B, T)$, with zeros
-# at [CLS] and [SEP]. We keep the norms of both sets of sentences, because the model of step 4 will stand still for most
-# of this step. On a clock, we hold them against one forward pass of a MAPNet over the same sentences.
+# `score_each_position(exact_norm)` masks each word of each sentence alone and gives the exact norms, of shape $(B, T)$,
+# with zeros at [CLS] and [SEP]. We keep the norms of both sets of sentences, because the model of step 4 will stand still
+# for most of this step. On a clock, we hold them against one forward pass of a MAPNet over the same sentences.
 
 # %%
-exact = each_alone(exact_norm)
+exact = score_each_position(exact_norm)
 mapnet = MapNet(MapNetConfig.for_model(model.config), seed=0)
 
 start = time.perf_counter()
@@ -453,7 +453,7 @@ for b, t in zip(*numpy.unravel_index(numpy.argsort(-cost, axis=None)[:3], cost.s
 
 # %%
 def terms(uniform):
-    """Give every held-out word's term of the second moment, sorted, the largest first."""
+    """Return every held-out word's term of the second moment, sorted, the largest first."""
     q = position_probabilities(f, maskable, uniform)
     return numpy.sort(norms_held_out[maskable] ** 2 / (n * n * q[maskable]))[::-1]
 
@@ -500,7 +500,7 @@ def train_on(schedule):
             judge_now(trainer.step)
 
     judge_now(0)
-    settings = TrainSettings(steps=300, rows=32, peak_learning_rate=1e-3, schedule=schedule, checkpoint_every=0)
+    settings = TrainSettings(steps=300, batch_size=32, learning_rate=1e-3, schedule=schedule, checkpoint_every=0)
     Trainer(moving, text, MapNetSingle(mapnet, UNIFORM), settings, on_step=when_due).run()
     return stages, norms_then
 

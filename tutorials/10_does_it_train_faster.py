@@ -26,7 +26,7 @@ from minimapnet.experiments import curves
 from minimapnet.mapnet.learner import MapNetPool, MapNetSingle
 from minimapnet.mapnet.quality import quality
 from minimapnet.proposals import SingleProposal, UniformProposal
-from minimapnet.proposals.scores import each_alone, exact_norm
+from minimapnet.proposals.scores import exact_norm, score_each_position
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer
 
@@ -158,7 +158,7 @@ ROWS = 4  # sentences a step
 model, text = trained.bert()  # that of step 4
 evaluation = trained.validation(text)  # 512 sentences with a uniform single mask each
 before = evaluation.loss(model)
-hot = TrainSettings(steps=300, rows=ROWS, peak_learning_rate=1e-3, schedule="constant", checkpoint_every=0, seed=99)
+hot = TrainSettings(steps=300, batch_size=ROWS, learning_rate=1e-3, schedule="constant", checkpoint_every=0, seed=99)
 Trainer(model, text, UniformProposal(2), hot).run()
 start = model.flat.copy()  # (P,)
 hot_loss = evaluation.loss(model)
@@ -173,7 +173,7 @@ assert hot_loss > before + 0.05
 
 # %%
 UNIFORM = 0.2  # share of uniform masks in every proposal that goes by scores
-exact = each_alone(exact_norm)
+exact = score_each_position(exact_norm)
 
 teacher = MapNetSingle(MapNet(MapNetConfig.for_model(model.config), seed=0), UNIFORM)
 learning_steps = 400
@@ -228,10 +228,10 @@ def branch(name, seed):
     model.flat[:] = start
     settings = TrainSettings(
         steps=STEPS,
-        rows=ROWS,
-        peak_learning_rate=3e-4,
+        batch_size=ROWS,
+        learning_rate=3e-4,
         schedule="constant",
-        evaluate_every=20,
+        eval_every=20,
         checkpoint_every=0,
         seed=seed,
     )
@@ -373,7 +373,7 @@ _, _, claims = results.read_text(encoding="utf-8").partition("## The paper's cla
 
 
 def printed(title):
-    """Give what the command printed for a text, which stands between lines of backquotes under its title."""
+    """Return what the command printed for a text, which stands between lines of backquotes under its title."""
     _, _, section = claims.partition(f"### {title}\n")
     return section.split("```")[1].strip()
 
@@ -427,7 +427,7 @@ ROW = re.compile(rf"^(.+?)\s{{2,}}\S+\s+\[[^]]+\]\s+(?:{NUMBER} \[{NUMBER}, {NUM
 
 
 def differences(lines):
-    """Give {proposal: (mean, low, high)} of the branches; of the baseline, three zeros."""
+    """Return {proposal: (mean, low, high)} of the branches; of the baseline, three zeros."""
     _, _, rows = lines.partition("Branches:")
     found = [match.groups() for line in rows.splitlines() if (match := ROW.match(line))]
     return {name: tuple(float(number or 0) for number in numbers) for name, *numbers in found}

@@ -44,7 +44,7 @@ print(f"{backend.name} computes; the model has {model.flat.size:,} parameters, {
 
 # %%
 def why_no_gpu() -> str | None:
-    """Say why no GPU can be used here, or None where one can; NumPy is in use afterwards."""
+    """Return why no GPU can be used here, or None where one can; NumPy is in use afterwards."""
     try:
         minimapnet.use("cupy")
     except InputError as reason:
@@ -69,7 +69,7 @@ print("numpy:", minimapnet.use("numpy"))
 
 # %%
 def entropies(logits):
-    """Give the entropy in nats of softmax of each row: logits (N, V) -> (N,)."""
+    """Return the entropy in nats of softmax of each row: logits (N, V) -> (N,)."""
     xp = backend.xp
     shifted = logits - logits.max(axis=1, keepdims=True)  # (N, V)
     total = xp.exp(shifted).sum(axis=1)  # (N,)
@@ -142,7 +142,7 @@ for line, attempt in attempts.items():
 
 # %%
 def draw(step: int, rows: int):
-    """Give the sentences and masks of a step of training: a Batch, and positions (B, K), on the host."""
+    """Return the sentences and masks of a step of training: a Batch, and positions (B, K), on the host."""
     batch = text.train.batch(numpy.arange(step * rows, (step + 1) * rows))
     masks = UniformMasks(batch.maskable, trained.MASKED)
     return batch, masks.sample(backend.generator(0, "masks", step), 1)[0]
@@ -317,7 +317,7 @@ pyplot.show()
 
 # %%
 def seconds(work, repeats: int = 15) -> float:
-    """Give the median time of `work` in seconds, after one call that does not count."""
+    """Return the median time of `work` in seconds, after one call that does not count."""
     work()
     taken = []
     for _ in range(repeats):
@@ -348,7 +348,7 @@ assert a / b < 1e6
 
 # %%
 def excerpt(start: str) -> str:
-    """Give the piece of the CUDA source whose first line holds `start`."""
+    """Return the piece of the CUDA source whose first line holds `start`."""
     first = SOURCE.rindex("\n", 0, SOURCE.index(start)) + 1
     return SOURCE[first : SOURCE.index("\n}\n", first) + 2]
 
@@ -406,7 +406,7 @@ assert numpy.allclose(value, lanes.sum(), atol=1e-5)
 
 # %%
 def launch_layernorm(source: str, descending: bool = False) -> numpy.ndarray:
-    """Give LayerNorm of five rows of 256 numbers, by the CUDA source, run in blocks of 256 threads, which are 8 warps."""
+    """Return LayerNorm of five rows of 256 numbers, by the CUDA source, run in blocks of 256 threads, which are 8 warps."""
     options = ("-std=c++17", "-DREAL=float")
     kernel = stand_in.raw_kernel(source, "layernorm_forward", options, descending)
     x, y, xhat, rstd, ones, zeros = map(
@@ -566,7 +566,7 @@ def wait() -> None:
 
 
 def step_seconds(rows: int) -> float:
-    """Give the median time of a training step of so many sentences, drawing of masks included."""
+    """Return the median time of a training step of so many sentences, drawing of masks included."""
     optimizer = AdamW(model)
 
     def step():
@@ -600,7 +600,7 @@ else:
     model.to_device()
 for name, found in times.items():
     for rows, taken in zip(SIZES, found, strict=True):
-        tokens = rows * trained.ROW_TOKENS
+        tokens = rows * trained.MAX_LENGTH
         print(f"{name}: {rows:5} sentences {taken * 1e3:8.1f} ms a step {tokens / taken:10,.0f} tokens a second")
 
 # %%

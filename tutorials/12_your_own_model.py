@@ -56,11 +56,11 @@ from minimapnet import (
     token_losses,
 )
 from minimapnet.cli.model_folder import read_model, tokenizer_file
-from minimapnet.experiments.variance import ROW_TOKENS
+from minimapnet.experiments.variance import MAX_LENGTH
 from minimapnet.model.safetensors_files import stored_tensors
 from minimapnet.proposals.base import sizes
 from minimapnet.text import grammar, tokenizer
-from minimapnet.text.load import load_text
+from minimapnet.text.load import load_corpus
 
 pyplot.rcParams.update(plotting.PAGE)
 
@@ -174,11 +174,11 @@ if FOLDER == STAND_IN:
 
 
 # %%
-text = load_text(
+text = load_corpus(
     SOURCE,
     trained.FOLDER / "cache",
     tokenizer=tokenizer_file(found.folder),
-    row_tokens=min(48, model.config.max_position_embeddings),
+    max_length=min(48, model.config.max_position_embeddings),
     packed=False,
 )
 assert len(text.test) >= 48, f"{SOURCE} has only {len(text.test)} sentences that are not for training: give more text"
@@ -355,7 +355,7 @@ pyplot.show()
 
 # %%
 def seconds(work, repeats: int = 5) -> float:
-    """Give the median time of `work` in seconds, after one call that does not count."""
+    """Return the median time of `work` in seconds, after one call that does not count."""
     work()
     taken = []
     for _ in range(repeats):
@@ -401,13 +401,13 @@ print(f"a step with exact norms of all single tokens takes {(step + norms) / ste
 
 # %%
 def operations(config: BertConfig, T: int, k: int) -> float:
-    """Give the operations of a sentence's gradient, by the formula above."""
+    """Return the operations of a sentence's gradient, by the formula above."""
     L, C, F, V = config.num_hidden_layers, config.hidden_size, config.intermediate_size, config.vocab_size
     return 3.0 * (L * T * (2 * (4 * C * C + 2 * C * F) + 4 * T * C) + k * (2 * C * C + 2 * C * V))
 
 
 def speed(timed: Bert, sentences: int, T: int, k: int) -> tuple[float, float]:
-    """Give tokens a second, and operations a second, of a gradient of so many sentences."""
+    """Return tokens a second, and operations a second, of a gradient of so many sentences."""
     rng = numpy.random.default_rng(0)
     ids = rng.integers(5, timed.config.vocab_size, (sentences, T))
     positions = rng.permuted(numpy.tile(numpy.arange(T), (sentences, 1)), axis=1)[:, :k]
@@ -445,7 +445,7 @@ for name, (C, L) in published.items():
 # Its rows are full of text and have 101 tokens, so the model must read as many. The stand-in reads 18:
 
 # %%
-if model.config.max_position_embeddings < ROW_TOKENS:
+if model.config.max_position_embeddings < MAX_LENGTH:
     terminal("variance", "--checkpoint", FOLDER, "--text", SOURCE)
 else:
     print(f"it can: minimapnet variance --checkpoint {FOLDER} --text {SOURCE}")

@@ -24,7 +24,7 @@ RUN = "--run"
 
 
 def main(arguments: list[str]) -> int:
-    """Check the steps with the given numbers, all without one; give the number of those that fail."""
+    """Check the steps with the given numbers, all without one; return the number of those that fail."""
     if arguments[:1] == [RUN]:
         return _run(Path(arguments[1]), Path(arguments[2]))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
 
 
 def chosen(numbers: list[str]) -> list[Path]:
-    """Give the scripts of the steps with these numbers; of all where none is given."""
+    """Return the scripts of the steps with these numbers; of all where none is given."""
     steps = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
     unknown = set(numbers) - {step.name[:2] for step in steps}
     if unknown:

@@ -46,7 +46,7 @@ def complaints(found: list[Cell], outputs: list[str]) -> list[str]:
 
 
 def numbers(text: str) -> list[float]:
-    """Give all numbers of an output."""
+    """Return all numbers of an output."""
     return [float(one.replace(",", "")) for one in PRINTED.findall(text)]
 
 

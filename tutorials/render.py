@@ -37,7 +37,7 @@ def render(step: Path) -> None:
 
 
 def picture(notebook) -> bytes:
-    """Give the PNG of the cell that is marked."""
+    """Return the PNG of the cell that is marked."""
     (marked,) = [cell for cell in notebook.cells if "picture" in cell.metadata.get("tags", [])]
     figures = [output.data["image/png"] for output in marked.outputs if "image/png" in output.get("data", {})]
     return base64.b64decode(figures[-1])

@@ -62,7 +62,7 @@ _tally, _paused = Tally(), False
 
 @contextmanager
 def counted() -> Iterator[Tally]:
-    """Give the tally of what is done within the block."""
+    """Return the tally of what is done within the block."""
     global _tally
     _tally = Tally()
     yield _tally
@@ -175,7 +175,7 @@ def _count_transfers() -> None:
 
 
 def to_device(host: numpy.ndarray):
-    """Give a host array as one of the stand-in's, whatever library is in use."""
+    """Return a host array as one of the stand-in's, whatever library is in use."""
     return strict_cupy.asarray(host)
 
 

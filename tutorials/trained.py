@@ -4,48 +4,48 @@ from pathlib import Path
 
 from minimapnet import Bert, BertConfig, InputError
 from minimapnet.proposals import UniformProposal
-from minimapnet.text.load import Text, load_text
+from minimapnet.text.load import Corpus, load_corpus
 from minimapnet.training.evaluation import Evaluation
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer
 
 FOLDER = Path(__file__).parent.parent / "runs" / "tutorials"
-ROW_TOKENS = 18  # [CLS], 16 words, [SEP]
+MAX_LENGTH = 18  # [CLS], 16 words, [SEP]
 MASKED = 2  # of the 16 words, in training
-SETTINGS = TrainSettings(steps=2000, rows=32, evaluate_every=100, checkpoint_every=0)
+SETTINGS = TrainSettings(steps=2000, batch_size=32, eval_every=100, checkpoint_every=0)
 
 
-def grammar_text() -> Text:
-    """Give the grammar's sentences, one a row."""
-    return load_text("grammar", FOLDER / "cache", row_tokens=ROW_TOKENS, packed=False)
+def grammar_text() -> Corpus:
+    """Return the grammar's sentences, one a row."""
+    return load_corpus("grammar", FOLDER / "cache", max_length=MAX_LENGTH, packed=False)
 
 
-def config(text: Text) -> BertConfig:
-    """Give the model's config: two layers of 64 channels."""
+def config(text: Corpus) -> BertConfig:
+    """Return the model's config: two layers of 64 channels."""
     return BertConfig(
         vocab_size=text.vocab_size,
         hidden_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
         intermediate_size=256,
-        max_position_embeddings=ROW_TOKENS,
+        max_position_embeddings=MAX_LENGTH,
         mask_token_id=text.mask_token_id,
         pad_token_id=text.pad_token_id,
     )
 
 
-def validation(text: Text) -> Evaluation:
-    """Give the loss's measure: 512 sentences that were not trained on, each with one uniform mask of its own."""
+def validation(text: Corpus) -> Evaluation:
+    """Return the loss's measure: 512 sentences that were not trained on, each with one uniform mask of its own."""
     return Evaluation(text.validation, 1, seed=0, most=512)
 
 
-def train(model: Bert, text: Text, settings: TrainSettings = SETTINGS) -> list[dict]:
+def train(model: Bert, text: Corpus, settings: TrainSettings = SETTINGS) -> list[dict]:
     """Train a model with uniform masks -> the log's records."""
     return Trainer(model, text, UniformProposal(MASKED), settings, evaluation=validation(text)).run()
 
 
-def bert() -> tuple[Bert, Text]:
-    """Give the trained model and its text; training takes about 25 seconds, once."""
+def bert() -> tuple[Bert, Corpus]:
+    """Return the trained model and its text; training takes about 25 seconds, once."""
     text = grammar_text()
     try:
         return Bert.from_pretrained(FOLDER / "bert"), text

@@ -8,7 +8,7 @@ import numpy
 from minimapnet.cli.model_folder import tokenizer_file
 from minimapnet.errors import InputError
 from minimapnet.model.bert import Bert
-from minimapnet.text.load import Text, load_text
+from minimapnet.text.load import Corpus, load_corpus
 from minimapnet.training import checkpoint, proposal_registry
 from minimapnet.training.evaluation import Evaluation
 from minimapnet.training.settings import ModelSettings, TrainSettings
@@ -22,7 +22,7 @@ def trainer(options, folder: Path | None) -> Trainer:
     """Make the trainer of a command's options. Raises InputError for whatever does not fit together."""
     start = options.checkpoint and checkpoint.model_folder(options.checkpoint)
     model = start and _read_model(options, start)
-    k = proposal_registry.masked(options.proposal, options.mask)
+    k = proposal_registry.masked(options.proposal, options.mask_rate)
     text = _text(options, start)
     _check_masks(text, k)
     model = _with_special_tokens(model, text) if model else _new_model(options, text)
@@ -31,10 +31,10 @@ def trainer(options, folder: Path | None) -> Trainer:
     return Trainer(model, text, proposal, _settings(options), folder, evaluation)
 
 
-def _text(options, start: Path | None) -> Text:
+def _text(options, start: Path | None) -> Corpus:
     tokenizer = options.tokenizer or (start and tokenizer_file(start)) or "wordpiece"
     packed = options.layout == "packed"
-    return load_text(options.text, options.cache, tokenizer, options.pieces, options.row_tokens, packed)
+    return load_corpus(options.text, options.cache, tokenizer, options.vocab_size, options.max_length, packed)
 
 
 def _read_model(options, start: Path) -> Bert:
@@ -55,7 +55,7 @@ def _set_dropout(model: Bert, share: float) -> None:
     model.config = dataclasses.replace(model.config, hidden_dropout_prob=share, attention_probs_dropout_prob=share)
 
 
-def _with_special_tokens(model: Bert, text: Text) -> Bert:
+def _with_special_tokens(model: Bert, text: Corpus) -> Bert:
     """Tell a model that does not know where its [MASK] and [PAD] are; that a known one is the text's, the trainer checks."""
     known = {"mask_token_id": text.mask_token_id, "pad_token_id": text.pad_token_id}
     unknown = {name: value for name, value in known.items() if getattr(model.config, name) is None}
@@ -63,11 +63,11 @@ def _with_special_tokens(model: Bert, text: Text) -> Bert:
     return model
 
 
-def _new_model(options, text: Text) -> Bert:
+def _new_model(options, text: Corpus) -> Bert:
     chosen = {name: usual if getattr(options, name) is None else getattr(options, name) for name, usual in SIZES.items()}
     if chosen["hidden_size"] % chosen["heads"]:
         raise InputError(f"--hidden-size {chosen['hidden_size']} cannot be shared by --heads {chosen['heads']}")
-    model = Bert(ModelSettings(**chosen).config(text, options.row_tokens), options.seed)
+    model = Bert(ModelSettings(**chosen).config(text, options.max_length), options.seed)
     _set_dropout(model, options.dropout or 0.0)
     return model
 
@@ -75,21 +75,21 @@ def _new_model(options, text: Text) -> Bert:
 def _settings(options) -> TrainSettings:
     return TrainSettings(
         steps=options.steps,
-        rows=options.rows,
-        micro_batches=options.micro_batches,
-        peak_learning_rate=options.learning_rate,
-        warmup_share=options.warm_up,
+        batch_size=options.batch_size,
+        gradient_accumulation=options.gradient_accumulation,
+        learning_rate=options.learning_rate,
+        warmup_ratio=options.warmup_ratio,
         schedule=options.schedule,
         weight_decay=options.weight_decay,
-        clip=options.clip,
-        evaluate_every=options.evaluate_every,
+        max_grad_norm=options.max_grad_norm,
+        eval_every=options.eval_every,
         checkpoint_every=options.checkpoint_every,
         max_minutes=options.max_minutes,
         seed=options.seed,
     )
 
 
-def _check_masks(text: Text, k: int | float) -> None:
+def _check_masks(text: Corpus, k: int | float) -> None:
     """Raise InputError now, not when the row comes up, for a row that has fewer than k tokens to mask."""
     if isinstance(k, float) or k == 1:
         return
@@ -98,6 +98,6 @@ def _check_masks(text: Text, k: int | float) -> None:
         least = int(batch.maskable.sum(axis=1).min())
         if least < k:
             raise InputError(
-                f"--mask {k} is too many: {text.name} has a row of {least} tokens that can be masked; give a share, "
+                f"--mask-rate {k} is too many: {text.name} has a row of {least} tokens that can be masked; give a share, "
                 "such as 0.15, or a smaller number"
             )

@@ -42,7 +42,7 @@ def write(options: argparse.Namespace, file: Path, without: tuple[str, ...]) -> 
 
 
 def _by_name(command) -> dict[str, argparse.Action]:
-    """Give a command's options by their long names, without the dashes in front."""
+    """Return a command's options by their long names, without the dashes in front."""
     named = {text.removeprefix("--"): action for action in command._actions for text in action.option_strings}
     return {name: action for name, action in named.items() if len(name) > 2 and name not in LEFT_OUT}
 
@@ -58,7 +58,7 @@ def _read(file: Path) -> dict:
 
 
 def _value(action: argparse.Action, value, where: str):
-    """Give the value of an option as the command line would have it."""
+    """Return the value of an option as the command line would have it."""
     kinds = (bool,) if action.nargs == 0 else getattr(action.type, "kinds", (str,))
     accepted = (int, float) if float in kinds else kinds
     if type(value) not in accepted:

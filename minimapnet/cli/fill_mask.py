@@ -50,14 +50,14 @@ def run(options) -> None:
 
 
 def _best(probabilities: numpy.ndarray, tokenizer, top: int) -> list[tuple[str | None, float]]:
-    """Give the most probable tokens and their probabilities: probabilities (V,) -> `top` pairs."""
+    """Return the most probable tokens and their probabilities: probabilities (V,) -> `top` pairs."""
     known = probabilities[: tokenizer.get_vocab_size()]
     order = numpy.argsort(-known, kind="stable")[:top]
     return [(tokenizer.id_to_token(int(guess)), float(known[guess])) for guess in order]
 
 
 def _ids(text: str, found) -> numpy.ndarray:
-    """Give the token ids of the text (T,). Raises InputError where it has no [MASK], or is too long for the model."""
+    """Return the token ids of the text (T,). Raises InputError where it has no [MASK], or is too long for the model."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -74,5 +74,5 @@ def _ids(text: str, found) -> numpy.ndarray:
 
 
 def _shown(token: str | None) -> str:
-    """Give a token as it can be shown: what would be invisible, or move the cursor, in quotes and escaped."""
+    """Return a token as it can be shown: what would be invisible, or move the cursor, in quotes and escaped."""
     return token if token and token.isprintable() and not token.isspace() else repr(token)

@@ -126,7 +126,7 @@ def _tokenizer(folder: Path) -> list[tuple[str, str]]:
 
 
 def _training(folder: Path) -> list[tuple[str, str]]:
-    """Say where training stands, by a checkpoint's own record and the log of its run."""
+    """Return where training stands, by a checkpoint's own record and the log of its run."""
     if not (folder / checkpoint.RUN).is_file():
         return []
     run = checkpoint.read_run(folder)
@@ -141,7 +141,7 @@ def _training(folder: Path) -> list[tuple[str, str]]:
 
 
 def _parameters(model: Bert) -> list[tuple[str, str]]:
-    """Give the table of parameters: name, shape, number of values. Layers are alike, so the first stands for all."""
+    """Return the table of parameters: name, shape, number of values. Layers are alike, so the first stands for all."""
     rows = []
     for name, shape in model.shapes.items():
         if not name.startswith("layer") or name.startswith("layer0."):

@@ -67,5 +67,5 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 
 def tokenizer_file(folder: Path) -> Path | None:
-    """Give the file of the tokenizer of a model's folder, or None where there is none."""
+    """Return the file of the tokenizer of a model's folder, or None where there is none."""
     return next((folder / name for name in ("tokenizer.json", "vocab.txt") if (folder / name).is_file()), None)

@@ -46,7 +46,7 @@ class Number:
 
 
 def whole(least: int, most: int = LARGEST) -> Number:
-    """Give the type of whole numbers from `least` to `most`."""
+    """Return the type of whole numbers from `least` to `most`."""
     words = f"a whole number of at least {least}" + (f" and at most {most}" if most != LARGEST else "")
     return Number(words, (int,), lambda value: least <= value <= most)
 

@@ -12,7 +12,7 @@ from minimapnet.cli import options as option
 from minimapnet.cli.model_folder import check_writable
 from minimapnet.errors import InputError
 from minimapnet.text import sources
-from minimapnet.text.tokenizer import PIECES
+from minimapnet.text.tokenizer import VOCAB_SIZE
 from minimapnet.training import checkpoint, proposal_registry
 from minimapnet.training.dry_run import dry_run
 from minimapnet.training.settings import SCHEDULES, TrainSettings
@@ -40,7 +40,7 @@ def add(command) -> None:
 
 
 def files(options) -> list[Path]:
-    """Give the files of options, those that go before others last: of the run that is resumed, and of the user.
+    """Return the files of options, those that go before others last: of the run that is resumed, and of the user.
 
     Raises InputError where there is no run to resume.
     """
@@ -84,8 +84,15 @@ def _add_text(group) -> None:
     what = "wordpiece or characters, made from the text; or a tokenizer.json or vocab.txt"
     shown = "the checkpoint's; for a new model wordpiece"
     add(group, "--tokenizer", what, type=_named(TOKENIZERS), metavar="NAME", shown=shown)
-    add(group, "--pieces", "the most tokens that a new tokenizer knows", PIECES, type=option.whole(16, 10**6), metavar="N")
-    add(group, "--row-tokens", "tokens of a row", 64, type=option.whole(2, 2**16), metavar="N")
+    add(
+        group,
+        "--vocab-size",
+        "the most tokens that a new tokenizer knows",
+        VOCAB_SIZE,
+        type=option.whole(16, 10**6),
+        metavar="N",
+    )
+    add(group, "--max-length", "tokens of a row", 64, type=option.whole(2, 2**16), metavar="N")
     what = "rows full of text, or sentences: each in a row of its own, with padding"
     add(group, "--layout", what, "packed", choices=("packed", "sentences"))
     what = "where the text's tokens are kept, to be read faster the next time"
@@ -111,7 +118,7 @@ def _add_masks(group) -> None:
     add(group, "--proposal", what, "uniform", choices=list(proposal_registry.KINDS))
     what = "tokens of a row to mask: a share below 1, or a whole number"
     shown = f"{proposal_registry.USUAL_SHARE}; 1 where the proposal masks one position"
-    add(group, "--mask", what, type=option.MASK, metavar="K", shown=shown)
+    add(group, "--mask-rate", what, type=option.MASK, metavar="K", shown=shown)
     what = "masks of a row that are used (fully-explored) or that one is chosen from (pools)"
     add(group, "--masks", what, type=option.whole(1), metavar="N", shown=proposal_registry.MASKS)
 
@@ -119,25 +126,32 @@ def _add_masks(group) -> None:
 def _add_steps(group) -> None:
     add, whole = option.add, option.whole
     add(group, "--steps", "training steps", USUAL.steps, type=whole(1), metavar="N")
-    add(group, "--rows", "rows of text in a step", USUAL.rows, type=whole(1), metavar="N")
+    add(group, "--batch-size", "rows of text in a step", USUAL.batch_size, type=whole(1), metavar="N")
     what = "parts of a step that go through the model one after the other, for less memory"
-    add(group, "--micro-batches", what, USUAL.micro_batches, type=whole(1), metavar="N")
-    rate = USUAL.peak_learning_rate
+    add(group, "--gradient-accumulation", what, USUAL.gradient_accumulation, type=whole(1), metavar="N")
+    rate = USUAL.learning_rate
     add(group, "--learning-rate", "AdamW's, at its highest", rate, type=option.POSITIVE, metavar="X")
     what = "share of the steps in which the learning rate rises"
-    add(group, "--warm-up", what, USUAL.warmup_share, type=option.SHARE, metavar="X")
+    add(group, "--warmup-ratio", what, USUAL.warmup_ratio, type=option.SHARE, metavar="X")
     what = "the learning rate after the warm-up: down to 0 in a line, or constant"
     add(group, "--schedule", what, USUAL.schedule, choices=SCHEDULES)
     what = "AdamW's, on weights and tables alone"
     add(group, "--weight-decay", what, USUAL.weight_decay, type=option.NOT_NEGATIVE, metavar="X")
-    add(group, "--clip", "the longest gradient that is not shortened", USUAL.clip, type=option.POSITIVE, metavar="X")
+    add(
+        group,
+        "--max-grad-norm",
+        "the longest gradient that is not shortened",
+        USUAL.max_grad_norm,
+        type=option.POSITIVE,
+        metavar="X",
+    )
 
 
 def _add_run(group) -> None:
     add, whole = option.add, option.whole
-    masks = f"fixed uniform masks of {proposal_registry.USUAL_SHARE:.0%}, whatever --mask is"
+    masks = f"fixed uniform masks of {proposal_registry.USUAL_SHARE:.0%}, whatever --mask-rate is"
     what = f"steps between evaluations on {masks}; 0: before the first step and after the last"
-    add(group, "--evaluate-every", what, 250, type=whole(0), metavar="N")
+    add(group, "--eval-every", what, 250, type=whole(0), metavar="N")
     what = "steps between checkpoints; 0: at the end alone"
     add(group, "--checkpoint-every", what, USUAL.checkpoint_every, type=whole(0), metavar="N")
     what = "stop with a checkpoint after so many minutes of training"
@@ -152,7 +166,7 @@ def _add_run(group) -> None:
 
 
 def _named(names):
-    """Give the type of an option that is one of `names`, or a path."""
+    """Return the type of an option that is one of `names`, or a path."""
     return lambda text: text if text in names else option.path(text)
 
 

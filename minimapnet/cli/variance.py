@@ -49,9 +49,9 @@ def run(options) -> None:
     print(f"\nWritten to {options.out}: variance.json, variance.png, variance.svg")
 
 
-def _subject(options, settings) -> variance.Subject:
+def _subject(options, settings) -> variance.ModelUnderTest:
     if options.checkpoint is None:
-        return variance.trained(options.text, options.cache, settings.training, options.seed)
+        return variance.train_model(options.text, options.cache, settings.training, options.seed)
     found = model_folder.read_model(options.checkpoint)
     tokenizer = model_folder.tokenizer_file(found.folder)
-    return variance.given(found.model, str(options.checkpoint), options.text, options.cache, tokenizer)
+    return variance.load_model(found.model, str(options.checkpoint), options.text, options.cache, tokenizer)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from minimapnet.experiments.presets import BranchSettings, ScratchSettings
 from minimapnet.mapnet.learner import MapNetPool, MapNetPosition, MapNetSingle
 from minimapnet.proposals import FullyExploredProposal, PoolProposal, Proposal, SingleProposal, UniformProposal
-from minimapnet.proposals.scores import each_alone, exact_norm
+from minimapnet.proposals.scores import exact_norm, score_each_position
 from minimapnet.text_tables import amount
 from minimapnet.training.proposal_registry import LEARN_EVERY, mapnet
 
@@ -37,7 +37,7 @@ class Candidate:
 
 
 def scratch(settings: ScratchSettings) -> list[Candidate]:
-    """Give the proposals of the experiment from scratch, the baseline first."""
+    """Return the proposals of the experiment from scratch, the baseline first."""
     k, learning = settings.masked, {"learn_every": LEARN_EVERY}
     return [
         Candidate("uniform", "uniform", k, lambda model, seed: UniformProposal(k)),
@@ -55,8 +55,8 @@ def scratch(settings: ScratchSettings) -> list[Candidate]:
 
 
 def branches(settings: BranchSettings) -> list[Candidate]:
-    """Give the proposals of the branches: uniform masks of several sizes, then the others."""
-    exact = each_alone(exact_norm)
+    """Return the proposals of the branches: uniform masks of several sizes, then the others."""
+    exact = score_each_position(exact_norm)
     uniform = [
         Candidate(f"uniform, {amount(k)} masked", "uniform", k, lambda model, seed, k=k: UniformProposal(k))
         for k in settings.masked
@@ -76,6 +76,6 @@ def branches(settings: BranchSettings) -> list[Candidate]:
     ]
 
 
-def watching(masked: int | float, model, seed: int) -> MapNetPool:
+def uniform_with_mapnet(masked: int | float, model, seed: int) -> MapNetPool:
     """Make uniform masks from which a MAPNet learns: a pool of one candidate, whose weight is 1."""
     return MapNetPool(masked, mapnet(model, seed), candidates=1)

@@ -20,7 +20,7 @@ from minimapnet.experiments import candidates, curves, presets, processes, timin
 from minimapnet.experiments.presets import CompareSettings, Run
 from minimapnet.files import no_new_empty
 from minimapnet.text.batches import unigram_entropy
-from minimapnet.text.load import Text
+from minimapnet.text.load import Corpus
 
 try:
     import fcntl
@@ -32,10 +32,10 @@ BAR = "{desc} {percentage:3.0f} %|{bar:20}| {elapsed}, {remaining} left"
 
 
 def compare(source: str, preset: str, seed: int, cache: Path, folder: Path, seeds: int | None = None) -> tuple[dict, dict]:
-    """Make both experiments; give the results and the times, as `report` takes them.
+    """Make both experiments; return the results and the times, as `report` takes them.
 
-    source: a text, as of `load_text`; `seed` and those after it are used, `seeds` of them in each experiment instead of the
-    preset's. Temporary files go to `folder`, tokens to `cache`. A folder that had to be made is gone again, being empty.
+    source: a text, as of `load_corpus`; `seed` and those after it are used, `seeds` of them in each experiment instead of
+    the preset's. Temporary files go to `folder`, tokens to `cache`. A folder that had to be made is gone again, being empty.
 
     Raises InputError for text that cannot be used, and where training diverges.
     """
@@ -58,7 +58,7 @@ def compare(source: str, preset: str, seed: int, cache: Path, folder: Path, seed
 
 
 def planned(settings: CompareSettings, seed: int) -> dict[Run, int]:
-    """Give every run with its number of steps, the warm start first; the branches' seeds are not the warm start's."""
+    """Return every run with its number of steps, the warm start first; the branches' seeds are not the warm start's."""
     chosen = {Run("warm", "uniform", seed): settings.branches.warm_steps + settings.branches.restart_steps}
     for one in reversed(candidates.scratch(settings.scratch)):  # the slow ones first, so that no core waits for them
         for number in range(settings.scratch.seeds):
@@ -124,7 +124,7 @@ def _all_runs(settings: CompareSettings, seed: int, job: dict) -> tuple[dict[Run
     return found, times
 
 
-def _results(settings: CompareSettings, preset: str, seed: int, text: Text, found: dict[Run, dict]) -> dict:
+def _results(settings: CompareSettings, preset: str, seed: int, text: Corpus, found: dict[Run, dict]) -> dict:
     warm = next(result for run, result in found.items() if run.experiment == "warm")
     parts = {
         "scratch": (candidates.scratch(settings.scratch), settings.scratch, {"masked": settings.scratch.masked}),
@@ -155,13 +155,13 @@ def _about_the_start(chosen: presets.BranchSettings, warm: dict) -> dict:
     }
 
 
-def _about(text: Text, settings: CompareSettings) -> dict:
+def _about(text: Corpus, settings: CompareSettings) -> dict:
     return {
         "name": text.name,
         "train_rows": len(text.train),
         "validation_rows": min(len(text.validation), settings.text.validation_rows),
         "vocabulary": text.vocab_size,
-        "row_tokens": settings.text.row_tokens,
+        "max_length": settings.text.max_length,
         "unigram_entropy": unigram_entropy(text.train, text.validation, text.vocab_size),
         "true_entropy": training_runs.true_entropy(text),
     }
@@ -193,7 +193,7 @@ def _experiment(name: str, tried: list[candidates.Candidate], settings, about: d
     comparisons = [
         curves.comparison(one.name, by_name[one.name], baseline, by_name[baseline]) for one in tried if one.name != baseline
     ]
-    about = {"steps": settings.steps, "rows": settings.rows, "learning_rate": settings.learning_rate} | about
+    about = {"steps": settings.steps, "batch_size": settings.batch_size, "learning_rate": settings.learning_rate} | about
     return about | {"baseline": baseline, "proposals": proposals, "comparisons": comparisons}
 
 
@@ -202,7 +202,7 @@ def _means(tables: list[dict]) -> dict:
 
 
 def _time_ratios(results: dict, times: dict) -> dict:
-    """Give the ratios of time to the baseline's final loss: the ratios of steps, times what a step costs."""
+    """Return the ratios of time to the baseline's final loss: the ratios of steps, times what a step costs."""
     found = {}
     for name, experiment in results["experiments"].items():
         cost = {proposal: one["ratio"] for proposal, one in times["steps"][name].items()}

@@ -34,19 +34,19 @@ RULES = {
 
 
 def smoothed(curve: Sequence[tuple[int, float]]) -> numpy.ndarray:
-    """Give the curve (E, 2) with every loss replaced by the mean of the last 3 evaluations up to it, fewer at the start."""
+    """Return the curve (E, 2), every loss replaced by the mean of the last 3 evaluations up to it, fewer at the start."""
     points = numpy.asarray(curve, numpy.float64)  # (E, 2)
     losses = [points[max(0, i + 1 - SMOOTHED) : i + 1, 1].mean() for i in range(len(points))]
     return numpy.column_stack([points[:, 0], losses])
 
 
 def final_loss(curve) -> float:
-    """Give the mean of the last 3 evaluations."""
+    """Return the mean of the last 3 evaluations."""
     return float(smoothed(curve)[-1, 1])
 
 
 def first_reached(curve, level: float) -> float | None:
-    """Give the step at which the smoothed curve first comes down to `level`, or None where it never does."""
+    """Return the step at which the smoothed curve first comes down to `level`, or None where it never does."""
     points = smoothed(curve)
     below = numpy.flatnonzero(points[:, 1] <= level)
     if not len(below):
@@ -59,7 +59,7 @@ def first_reached(curve, level: float) -> float | None:
 
 
 def steps_ratio(curve, baseline) -> tuple[float, float]:
-    """Give how many steps a curve takes to the final loss of another, over all of its steps and over what the other takes.
+    """Return how many steps a curve takes to the final loss of another, over all of its steps and over what the other takes.
 
     The first number is that of `RULES`; the second puts the baseline's own first crossing below the line instead of all of
     its steps, so that two curves that differ by chance alone have a ratio around 1. Both curves have the same steps, from 0.
@@ -76,7 +76,7 @@ def steps_ratio(curve, baseline) -> tuple[float, float]:
 
 
 def interval(values: Sequence[float]) -> tuple[float, list[float] | None]:
-    """Give the mean of some numbers and the ends of its 95 % interval by Student's t; no ends for one number."""
+    """Return the mean of some numbers and the ends of its 95 % interval by Student's t; no ends for one number."""
     values = numpy.asarray(values, numpy.float64)
     mean, n = float(values.mean()), len(values)
     if n < 2:
@@ -86,7 +86,7 @@ def interval(values: Sequence[float]) -> tuple[float, list[float] | None]:
 
 
 def geometric_interval(ratios: Sequence[float]) -> tuple[float, list[float] | None]:
-    """Give the geometric mean of positive numbers and its interval, by `interval` of their logarithms."""
+    """Return the geometric mean of positive numbers and its interval, by `interval` of their logarithms."""
     mean, ends = interval(numpy.log(ratios))
     return math.exp(mean), None if ends is None else [math.exp(end) for end in ends]
 
@@ -101,7 +101,7 @@ def sign(ends: list[float] | None, neutral: float, below: str, above: str) -> st
 
 
 def agreed(*intervals: list[float] | None) -> str:
-    """Give the verdict on ratios that all intervals agree on, else that there is none."""
+    """Return the verdict on ratios that all intervals agree on, else that there is none."""
     words = {sign(ends, 1.0, "faster", "slower") for ends in intervals}
     return words.pop() if len(words) == 1 else "no difference found"
 

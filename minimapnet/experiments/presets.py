@@ -7,10 +7,10 @@ from minimapnet.training.settings import ModelSettings
 
 @dataclass(frozen=True)
 class TextSettings:
-    """How the text becomes rows: one sentence a row, of at most `row_tokens` tokens, [CLS] and [SEP] counted."""
+    """How the text becomes rows: one sentence a row, of at most `max_length` tokens, [CLS] and [SEP] counted."""
 
-    pieces: int = 2048
-    row_tokens: int = 32
+    vocab_size: int = 2048
+    max_length: int = 32
     validation_rows: int = 512
 
 
@@ -20,7 +20,7 @@ class ScratchSettings:
 
     seeds: int = 3
     steps: int = 1200
-    rows: int = 30  # that go through the model in a step, over all its sentences
+    batch_size: int = 30  # that go through the model in a step, over all its sentences
     masked: float = 0.15  # of the maskable tokens
     learning_rate: float = 2e-3
     evaluations: int = 12
@@ -38,14 +38,14 @@ class BranchSettings:
 
     seeds: int = 5
     warm_steps: int = 2000
-    warm_rows: int = 16
+    warm_batch_size: int = 16
     warm_masked: int = 2
     warm_learning_rate: float = 1e-3  # at its peak
     warm_schedule: str = "linear"
     restart_steps: int = 300
     restart_learning_rate: float = 1e-3
     steps: int = 400
-    rows: int = 4  # of the restart and the branches: few, so that noise sets the floor
+    batch_size: int = 4  # of the restart and the branches: few, so that noise sets the floor
     masked: tuple[int | float, ...] = (1, 2, 4, 0.4)  # of the uniform proposals, a number or a share
     pool_masked: int = 2
     wide_pool_masked: int | float = 0.4  # of a pool that masks as many as the widest uniform proposal
@@ -108,12 +108,12 @@ PRESETS = {
 
 
 def as_json(settings: CompareSettings) -> dict:
-    """Give settings as JSON can hold them."""
+    """Return settings as JSON can hold them."""
     return asdict(settings)
 
 
 def from_json(table: dict) -> CompareSettings:
-    """Give the settings that `as_json` made the table of."""
+    """Return the settings that `as_json` made the table of."""
     kinds = {one.name: one.default_factory for one in fields(CompareSettings) if one.name != "timed_steps"}
     parts = {name: kind(**table[name]) for name, kind in kinds.items()}
     return CompareSettings(**parts, timed_steps=table["timed_steps"])

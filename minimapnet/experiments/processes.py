@@ -23,14 +23,14 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def workers() -> int:
-    """Give how many runs go side by side: one a core, or one alone on a GPU."""
+    """Return how many runs go side by side: one a core, or one alone on a GPU."""
     return pool.threads() if backend.name == "numpy" else 1
 
 
 def run_all(
     runs: Iterable[Run], job: dict, on_steps: Callable[[Run, int], None], first: Run | None = None
 ) -> dict[Run, dict]:
-    """Make all runs; give {run: result}. `first`, where given, is made first, and the branches only after it.
+    """Make all runs; return {run: result}. `first`, where given, is made first, and the branches only after it.
 
     `job` is what a process has to know beside its run; `on_steps(run, n)` is told of progress.
 

@@ -15,9 +15,9 @@ from minimapnet.gradient_norms.norms import sequence_gradient_norms
 from minimapnet.mapnet.network import MapNet
 from minimapnet.mapnet.quality import quality
 from minimapnet.model.bert import Bert
-from minimapnet.proposals.scores import each_alone, exact_norm
+from minimapnet.proposals.scores import exact_norm, score_each_position
 from minimapnet.text.batches import Batch
-from minimapnet.text.load import Text
+from minimapnet.text.load import Corpus
 from minimapnet.training.evaluation import Evaluation
 from minimapnet.variance.decomposition import decompose_variance
 from minimapnet.variance.enumeration import exact_variance
@@ -29,7 +29,7 @@ POINTS = 2000  # of the calibration
 class Stages:
     """Measures a model and its MAPNet at the steps that are due; the rows and masks are the same at every stage."""
 
-    def __init__(self, settings: CompareSettings, text: Text, seed: int):
+    def __init__(self, settings: CompareSettings, text: Corpus, seed: int):
         chosen = settings.stages
         last = settings.branches.warm_steps
         self.due = {round(last * (share / (chosen.count - 1)) ** 2) for share in range(chosen.count)}  # denser at the start
@@ -53,8 +53,8 @@ class Stages:
             "mapnet": mapnet_quality(model, mapnet, self.judged),
         }
 
-    def found(self, text: Text, model: Bert, mapnet: MapNet) -> dict:
-        """Give all stages, and what is measured at the end alone: the check of the decomposition, points, sentences."""
+    def found(self, text: Corpus, model: Bert, mapnet: MapNet) -> dict:
+        """Return all stages, and what is measured at the end alone: the check of the decomposition, points, sentences."""
         norms, predicted = exact_and_predicted(model, mapnet, self.judged)
         maskable = self.judged.maskable
         exact, guessed = numpy.log(norms[maskable])[:POINTS], predicted[maskable][:POINTS]
@@ -73,8 +73,8 @@ class Stages:
         parts |= {"mask_share": report.mask_share, "headroom_share": report.headroom_share}
         return {"k": k} | {name: [one.value, *one.interval] for name, one in parts.items()}
 
-    def _sentences(self, text: Text, norms: numpy.ndarray, predicted: numpy.ndarray) -> list[dict]:
-        """Give the first sentences with each token's norm, the optimal proposal and MAPNet's."""
+    def _sentences(self, text: Corpus, norms: numpy.ndarray, predicted: numpy.ndarray) -> list[dict]:
+        """Return the first sentences with each token's norm, the optimal proposal and MAPNet's."""
         shown, batch = [], self.judged
         for b in range(self.settings.stages.shown):
             there, maskable = batch.attention_mask[b] == 1, batch.maskable[b]
@@ -91,14 +91,14 @@ class Stages:
         return shown
 
 
-def judged_rows(settings: CompareSettings, text: Text, seed: int) -> Batch:
-    """Give the rows of the test part on which MAPNet is judged."""
+def judged_rows(settings: CompareSettings, text: Corpus, seed: int) -> Batch:
+    """Return the rows of the test part on which MAPNet is judged."""
     order = backend.generator(seed, "stage rows").permutation(len(text.test))
     return text.test.batch(order[: settings.stages.quality_sentences])
 
 
 def mapnet_quality(model: Bert, mapnet: MapNet, batch: Batch) -> dict:
-    """Say how near MAPNet's proposal, with its share of uniform masks, comes to the optimal one for single masks."""
+    """Return how near MAPNet's proposal, with its share of uniform masks, comes to the optimal one for single masks."""
     found = quality(*exact_and_predicted(model, mapnet, batch), batch.maskable, UNIFORM_SHARE)
     return {
         "correlation": found.correlation,
@@ -111,8 +111,8 @@ def mapnet_quality(model: Bert, mapnet: MapNet, batch: Batch) -> dict:
 
 
 def exact_and_predicted(model: Bert, mapnet: MapNet, batch: Batch) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Give the exact norms of single masks and MAPNet's guess of their logarithms, both (N, T) on the host."""
-    norms = each_alone(exact_norm)(model, batch.ids, batch.attention_mask, batch.maskable)
+    """Return the exact norms of single masks and MAPNet's guess of their logarithms, both (N, T) on the host."""
+    norms = score_each_position(exact_norm)(model, batch.ids, batch.attention_mask, batch.maskable)
     return norms, backend.to_host(mapnet.log_norms(batch.ids, batch.attention_mask)).astype(numpy.float64)
 
 

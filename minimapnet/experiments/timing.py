@@ -10,11 +10,11 @@ import numpy
 from minimapnet.experiments import candidates, training_runs
 from minimapnet.experiments.presets import CompareSettings, Run
 from minimapnet.kernels import pool
-from minimapnet.text.load import Text
+from minimapnet.text.load import Corpus
 from minimapnet.training.proposal_registry import LEARN_EVERY
 
 
-def measure(run: Run, settings: CompareSettings, text: Text, folder: Path, on_step) -> dict:
+def measure(run: Run, settings: CompareSettings, text: Corpus, folder: Path, on_step) -> dict:
     """Time steps of every proposal of both experiments; -> {"machine", "threads", "steps": {experiment: {name: times}}}.
 
     Times are medians and quartiles in ms, and `ratio`, the median of the ratios to the first proposal's step of the same
@@ -36,12 +36,12 @@ def measure(run: Run, settings: CompareSettings, text: Text, folder: Path, on_st
 
 
 def steps_of(count: int) -> int:
-    """Give how many steps of each trainer `in_turns` makes: whole turns, and one more to warm up."""
+    """Return how many steps of each trainer `in_turns` makes: whole turns, and one more to warm up."""
     return (1 + math.ceil(count / LEARN_EVERY)) * LEARN_EVERY
 
 
 def in_turns(trainers: dict, count: int, on_step) -> dict:
-    """Time about `count` steps of each trainer, by name; the ratios are to the first one. Gives what `measure` says.
+    """Time about `count` steps of each trainer, by name; the ratios are to the first one. Returns what `measure` says.
 
     A turn is as many steps as a MAPNet takes from one time that it learns to the next, and counts by its mean step.
     """

@@ -16,11 +16,11 @@ from minimapnet.experiments.stages import Stages, judged_rows, mapnet_quality
 from minimapnet.mapnet.learner import LearnedProposal
 from minimapnet.model.bert import Bert
 from minimapnet.text import grammar
-from minimapnet.text.load import Text, load_text
+from minimapnet.text.load import Corpus, load_corpus
 from minimapnet.training import checkpoint
 from minimapnet.training.evaluation import Evaluation
 from minimapnet.training.settings import TrainSettings
-from minimapnet.training.trainer import Trainer, whole_run
+from minimapnet.training.trainer import Trainer, run_to_end
 
 EVALUATION_SEED = 0  # of the validation masks, whatever the runs' seeds are
 ENTROPY_ROWS = 200
@@ -32,12 +32,12 @@ START = (
 )
 
 
-def read_text(source: str, cache: Path, settings: CompareSettings) -> Text:
+def read_text(source: str, cache: Path, settings: CompareSettings) -> Corpus:
     """Read the text as one sentence a row. Raises InputError where it is too short for the experiments."""
-    text = load_text(source, cache, pieces=settings.text.pieces, row_tokens=settings.text.row_tokens, packed=False)
+    text = load_corpus(source, cache, vocab_size=settings.text.vocab_size, max_length=settings.text.max_length, packed=False)
     needed = {
-        "train on": (text.train, 10 * settings.scratch.rows),
-        "validate on": (text.validation, settings.scratch.rows),
+        "train on": (text.train, 10 * settings.scratch.batch_size),
+        "validate on": (text.validation, settings.scratch.batch_size),
         "test on": (text.test, settings.stages.quality_sentences),
     }
     for what, (rows, least) in needed.items():
@@ -46,13 +46,16 @@ def read_text(source: str, cache: Path, settings: CompareSettings) -> Text:
     return text
 
 
-def new_model(settings: CompareSettings, text: Text, seed: int) -> Bert:
+def new_model(settings: CompareSettings, text: Corpus, seed: int) -> Bert:
     """Make the model of a run: the same for every proposal."""
-    return Bert(settings.model.config(text, settings.text.row_tokens), seed)
+    return Bert(settings.model.config(text, settings.text.max_length), seed)
 
 
-def true_entropy(text: Text) -> float | None:
-    """Give the least loss that a model can reach on single masks of the grammar's validation rows; None for other texts."""
+def true_entropy(text: Corpus) -> float | None:
+    """Return the least loss that a model can reach on single masks of the grammar's validation rows.
+
+    None for other texts.
+    """
     if text.name != "grammar":
         return None
     language, batch = grammar.read(), text.validation.batch(numpy.arange(min(len(text.validation), ENTROPY_ROWS)))
@@ -61,21 +64,21 @@ def true_entropy(text: Text) -> float | None:
     return float(numpy.mean([language.token_entropies(sentence).mean() for sentence in words]))
 
 
-def from_scratch(run: Run, settings: CompareSettings, text: Text, folder: Path, on_step) -> dict:
+def from_scratch(run: Run, settings: CompareSettings, text: Corpus, folder: Path, on_step) -> dict:
     """Train a new model with one proposal."""
     model = new_model(settings, text, run.seed)
     candidate = _named(candidates.scratch(settings.scratch), run.proposal)
-    return _curve(whole_run(scratch_trainer(candidate, model, settings, text, run.seed, on_step)))
+    return _curve(run_to_end(scratch_trainer(candidate, model, settings, text, run.seed, on_step)))
 
 
-def scratch_trainer(candidate, model, settings: CompareSettings, text: Text, seed: int, on_step=None) -> Trainer:
+def scratch_trainer(candidate, model, settings: CompareSettings, text: Corpus, seed: int, on_step=None) -> Trainer:
     """Make the trainer of a run from scratch."""
     chosen = settings.scratch
     training = TrainSettings(
         steps=chosen.steps,
-        rows=chosen.rows // candidate.masks,
-        peak_learning_rate=chosen.learning_rate,
-        evaluate_every=_interval(chosen.steps, chosen),
+        batch_size=chosen.batch_size // candidate.masks,
+        learning_rate=chosen.learning_rate,
+        eval_every=_interval(chosen.steps, chosen),
         checkpoint_every=0,
         seed=seed,
     )
@@ -84,19 +87,19 @@ def scratch_trainer(candidate, model, settings: CompareSettings, text: Text, see
     return Trainer(model, text, proposal, training, evaluation=evaluation, bar=_NoBar(), on_step=on_step)
 
 
-def staged_training(run: Run, settings: CompareSettings, text: Text, on_step) -> tuple[Bert, LearnedProposal, dict]:
+def staged_training(run: Run, settings: CompareSettings, text: Corpus, on_step) -> tuple[Bert, LearnedProposal, dict]:
     """Train a model with uniform masks, while a MAPNet learns along, and measure at several stages.
 
-    Gives the model, the proposal that holds the MAPNet, and the curve with what `Stages` found.
+    Returns the model, the proposal that holds the MAPNet, and the curve with what `Stages` found.
     """
     chosen, model = settings.branches, new_model(settings, text, run.seed)
-    proposal, stages = candidates.watching(chosen.warm_masked, model, run.seed), Stages(settings, text, run.seed)
+    proposal, stages = candidates.uniform_with_mapnet(chosen.warm_masked, model, run.seed), Stages(settings, text, run.seed)
     training = TrainSettings(
         steps=chosen.warm_steps,
-        rows=chosen.warm_rows,
-        peak_learning_rate=chosen.warm_learning_rate,
+        batch_size=chosen.warm_batch_size,
+        learning_rate=chosen.warm_learning_rate,
         schedule=chosen.warm_schedule,
-        evaluate_every=_interval(chosen.warm_steps, chosen),
+        eval_every=_interval(chosen.warm_steps, chosen),
         checkpoint_every=0,
         seed=run.seed,
     )
@@ -108,58 +111,58 @@ def staged_training(run: Run, settings: CompareSettings, text: Text, on_step) ->
 
     trainer = Trainer(model, text, proposal, training, evaluation=evaluation, bar=_NoBar(), on_step=after_step)
     stages.measure_if_due(0, model, proposal.mapnet, evaluation)
-    found = _curve(whole_run(trainer)) | stages.found(text, model, proposal.mapnet)
+    found = _curve(run_to_end(trainer)) | stages.found(text, model, proposal.mapnet)
     return model, proposal, found
 
 
-def warm_start(run: Run, settings: CompareSettings, text: Text, folder: Path, on_step) -> dict:
+def warm_start(run: Run, settings: CompareSettings, text: Corpus, folder: Path, on_step) -> dict:
     """Make the model from which the branches go on: `staged_training`, then the restart (see `BranchSettings`).
 
-    Gives the curve over both, what `Stages` found before the restart, and as "start" the stage after it.
+    Returns the curve over both, what `Stages` found before the restart, and as "start" the stage after it.
     """
     chosen = settings.branches
     model, proposal, found = staged_training(run, settings, text, on_step)
     proposal.learning_rate = chosen.mapnet_learning_rate
     training = TrainSettings(
         steps=chosen.restart_steps,
-        rows=chosen.rows,
-        peak_learning_rate=chosen.restart_learning_rate,
+        batch_size=chosen.batch_size,
+        learning_rate=chosen.restart_learning_rate,
         schedule="constant",
         checkpoint_every=0,
         seed=run.seed,
     )
     evaluation = one_masked(settings, text)
     trainer = Trainer(model, text, proposal, training, folder / WARM, evaluation, bar=_NoBar(), on_step=on_step)
-    again = _curve(whole_run(trainer))["curve"][1:]
+    again = _curve(run_to_end(trainer))["curve"][1:]
     found["curve"] += [[chosen.warm_steps + step, loss] for step, loss in again]
     last = chosen.warm_steps + chosen.restart_steps
     return found | {"start": Stages(settings, text, run.seed).measured(last, model, proposal.mapnet, evaluation)}
 
 
-def one_masked(settings: CompareSettings, text: Text) -> Evaluation:
-    """Give the branches' measure: validation rows with one uniform mask each."""
+def one_masked(settings: CompareSettings, text: Corpus) -> Evaluation:
+    """Return the branches' measure: validation rows with one uniform mask each."""
     return Evaluation(text.validation, 1, EVALUATION_SEED, settings.text.validation_rows)
 
 
-def warm_model(settings: CompareSettings, text: Text, folder: Path) -> Bert:
+def warm_model(settings: CompareSettings, text: Corpus, folder: Path) -> Bert:
     """Read the model at the end of the warm start, restarted."""
     model = new_model(settings, text, 0)
     checkpoint.newest(folder / WARM).load_model(model)
     return model
 
 
-def branch(run: Run, settings: CompareSettings, text: Text, folder: Path, on_step) -> dict:
+def branch(run: Run, settings: CompareSettings, text: Corpus, folder: Path, on_step) -> dict:
     """Go on from the warm start with one proposal; judge its MAPNet, where it has one, at the end."""
     candidate = _named(candidates.branches(settings.branches), run.proposal)
     trainer = branch_trainer(candidate, settings, text, folder, run.seed, on_step)
-    found = _curve(whole_run(trainer))
+    found = _curve(run_to_end(trainer))
     if candidate.family == "MAPNet":
         rows = judged_rows(settings, text, run.seed)
         found["mapnet"] = mapnet_quality(trainer.model, trainer.proposal.mapnet, rows)
     return found
 
 
-def branch_trainer(candidate, settings: CompareSettings, text: Text, folder: Path, seed: int, on_step=None) -> Trainer:
+def branch_trainer(candidate, settings: CompareSettings, text: Corpus, folder: Path, seed: int, on_step=None) -> Trainer:
     """Make the trainer of a branch: its model and its MAPNet are those of the warm start, MAPNet's optimizer too.
 
     The model's optimizer is new, and its learning rate rises over the first tenth of the steps before it is constant.
@@ -170,10 +173,10 @@ def branch_trainer(candidate, settings: CompareSettings, text: Text, folder: Pat
         proposal.load_state(checkpoint.newest(folder / WARM).states()["proposal"])
     training = TrainSettings(
         steps=chosen.steps,
-        rows=chosen.rows // candidate.masks,
-        peak_learning_rate=chosen.learning_rate,
+        batch_size=chosen.batch_size // candidate.masks,
+        learning_rate=chosen.learning_rate,
         schedule="constant",
-        evaluate_every=_interval(chosen.steps, chosen),
+        eval_every=_interval(chosen.steps, chosen),
         checkpoint_every=0,
         seed=seed,
     )
@@ -182,12 +185,12 @@ def branch_trainer(candidate, settings: CompareSettings, text: Text, folder: Pat
 
 
 def _interval(steps: int, chosen) -> int:
-    """Give the steps between two evaluations of an experiment's runs."""
+    """Return the steps between two evaluations of an experiment's runs."""
     return max(1, steps // chosen.evaluations)
 
 
 def _curve(records: list[dict]) -> dict:
-    """Give the curve of a run's log, and the means of what its proposal said of its weights."""
+    """Return the curve of a run's log, and the means of what its proposal said of its weights."""
     curve = [[record["step"], record["validation_loss"]] for record in records if "validation_loss" in record]
     names = ("effective_sample_size", "largest_weight", "tau")
     said = {name: [record[name] for record in records if name in record] for name in names}

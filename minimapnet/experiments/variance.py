@@ -13,27 +13,27 @@ from tqdm import tqdm
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.experiments.candidates import DISJOINT, watching
+from minimapnet.experiments.candidates import DISJOINT, uniform_with_mapnet
 from minimapnet.mapnet.learner import MapNetPool, MapNetSingle
 from minimapnet.mapnet.network import MapNet
 from minimapnet.model.bert import Bert
 from minimapnet.proposals import FullyExploredProposal, PoolProposal, PositionProposal, Proposal, SetProposal, SingleProposal
-from minimapnet.proposals.scores import each_alone, exact_norm, mean_loss, output_bound
+from minimapnet.proposals.scores import exact_norm, mean_loss, output_bound, score_each_position
 from minimapnet.text.batches import Batch, unigram_entropy
-from minimapnet.text.load import Text, load_text
+from minimapnet.text.load import Corpus, load_corpus
 from minimapnet.training.evaluation import Evaluation
 from minimapnet.training.settings import ModelSettings, TrainSettings
-from minimapnet.training.trainer import Trainer, whole_run
+from minimapnet.training.trainer import Trainer, run_to_end
 from minimapnet.variance.decomposition import decompose_variance
 
-ROW_TOKENS = 101  # of a row that is measured: [CLS] and 100 that can be masked, less one for each [SEP] among them
+MAX_LENGTH = 101  # of a row that is measured: [CLS] and 100 that can be masked, less one for each [SEP] among them
 MASKED = (1, 2, 5, 15)  # of these
 LOOKED_AT = 4096  # rows from which those with the most maskable tokens are taken
 EVALUATION_SEED = 0  # of the validation masks, whatever the seed of the model is
 
 
 @dataclass(frozen=True)
-class LearningSettings:
+class PretrainSettings:
     """How the small model is trained, with uniform masks: on a sentence a row first, then on rows such as are measured.
 
     From the latter alone it does not learn to use context for thousands of steps. BERT went from short rows to long ones,
@@ -41,13 +41,13 @@ class LearningSettings:
     """
 
     model: ModelSettings = field(default_factory=ModelSettings)
-    pieces: int = 2048
+    vocab_size: int = 2048
     masked: float = 0.15  # of the maskable tokens
     learning_rate: float = 2e-3  # constant over the sentences, down in a line over the rows after them
     sentence_tokens: int = 64  # of a row, at most
-    sentence_rows: int = 30  # of a step
+    sentence_batch_size: int = 30  # of a step
     sentence_steps: int = 2000
-    rows: int = 10
+    batch_size: int = 10
     steps: int = 1000
     validation_rows: int = 128
 
@@ -61,75 +61,75 @@ class LearningSettings:
 class Settings:
     """The size of the laboratory: the model's training, and what is drawn once it is trained."""
 
-    training: LearningSettings = field(default_factory=LearningSettings)
+    training: PretrainSettings = field(default_factory=PretrainSettings)
     sentences: int = 40  # rows of text
     masks: int = 12  # of each of them, or estimates of a proposal
     candidates: int = 8  # of a pool
 
 
-SMALL = LearningSettings(
-    ModelSettings(hidden_size=32), sentence_rows=8, sentence_steps=10, rows=4, steps=10, validation_rows=16
+SMALL = PretrainSettings(
+    ModelSettings(hidden_size=32), sentence_batch_size=8, sentence_steps=10, batch_size=4, steps=10, validation_rows=16
 )
 PRESETS = {"default": Settings(), "smoke": Settings(SMALL, sentences=4, masks=2, candidates=2)}
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelUnderTest:
     """What is looked at: a model, the text that it is shown, what is to be said of it, and its MAPNet, where it has one."""
 
     model: Bert
-    text: Text
+    text: Corpus
     about: dict
     mapnet: MapNet | None = None
 
 
-def trained(source: str, cache: Path, settings: LearningSettings, seed: int) -> Subject:
+def train_model(source: str, cache: Path, settings: PretrainSettings, seed: int) -> ModelUnderTest:
     """Train a small model on a text, and along with it a MAPNet, which learns from the norms of the same uniform masks.
 
     Raises InputError for text that cannot be used, and where training diverges.
     """
-    common = {"pieces": settings.pieces, "cache": cache}
-    sentences = load_text(source, row_tokens=settings.sentence_tokens, packed=False, **common)
-    text = load_text(source, row_tokens=ROW_TOKENS, **common)
-    model = Bert(settings.model.config(text, ROW_TOKENS), seed)
-    proposal = watching(settings.masked, model, seed)
+    common = {"vocab_size": settings.vocab_size, "cache": cache}
+    sentences = load_corpus(source, max_length=settings.sentence_tokens, packed=False, **common)
+    text = load_corpus(source, max_length=MAX_LENGTH, **common)
+    model = Bert(settings.model.config(text, MAX_LENGTH), seed)
+    proposal = uniform_with_mapnet(settings.masked, model, seed)
     evaluation = Evaluation(text.validation, settings.masked, EVALUATION_SEED, settings.validation_rows)
     for rows, size, steps, schedule in (
-        (sentences, settings.sentence_rows, settings.sentence_steps, "constant"),
-        (text, settings.rows, settings.steps, "linear"),
+        (sentences, settings.sentence_batch_size, settings.sentence_steps, "constant"),
+        (text, settings.batch_size, settings.steps, "linear"),
     ):
         training = TrainSettings(
-            steps, size, peak_learning_rate=settings.learning_rate, schedule=schedule, checkpoint_every=0, seed=seed
+            steps, size, learning_rate=settings.learning_rate, schedule=schedule, checkpoint_every=0, seed=seed
         )
-        records = whole_run(Trainer(model, rows, proposal, training, evaluation=evaluation))
+        records = run_to_end(Trainer(model, rows, proposal, training, evaluation=evaluation))
     about = {
         "validation_loss": records[-1]["validation_loss"],
         "unigram_entropy": unigram_entropy(text.train, text.validation, text.vocab_size),
         "steps": settings.all_steps,
     }
-    return Subject(model, text, about, proposal.mapnet)
+    return ModelUnderTest(model, text, about, proposal.mapnet)
 
 
-def given(model: Bert, name: str, source: str, cache: Path, tokenizer: Path) -> Subject:
+def load_model(model: Bert, name: str, source: str, cache: Path, tokenizer: Path) -> ModelUnderTest:
     """Take a model as it is, by the name of its checkpoint, with a text as its own tokenizer reads it.
 
     Raises InputError for text that cannot be used, and a model that is too short for the rows or guesses no tokens.
     """
-    if model.config.max_position_embeddings < ROW_TOKENS:
-        raise InputError(f"the model reads {model.config.max_position_embeddings} tokens, {ROW_TOKENS} are needed")
+    if model.config.max_position_embeddings < MAX_LENGTH:
+        raise InputError(f"the model reads {model.config.max_position_embeddings} tokens, {MAX_LENGTH} are needed")
     if not model.config.mlm_head:
         raise InputError(f"the model in {name} has no masked-language-model head: there is no loss of masked tokens")
-    text = load_text(source, cache, tokenizer, row_tokens=ROW_TOKENS)
-    return Subject(model, text, {"checkpoint": name})
+    text = load_corpus(source, cache, tokenizer, max_length=MAX_LENGTH)
+    return ModelUnderTest(model, text, {"checkpoint": name})
 
 
-def variance(subject: Subject, settings: Settings, seed: int) -> dict:
+def variance(subject: ModelUnderTest, settings: Settings, seed: int) -> dict:
     """Decompose the variance of a model's gradient for all mask sizes; "reports" is {masked positions: VarianceReport}.
 
     Raises InputError for too little text.
     """
     model, sample = subject.model, fullest_rows(subject.text, settings.sentences, seed)
-    score, reports = OnceEach(each_alone(exact_norm)), {}
+    score, reports = OnceEach(score_each_position(exact_norm)), {}
     for k in tqdm(MASKED, unit="mask size", disable=None):
         tried = proposals(k, settings.candidates, score, subject.mapnet)
         reports[k] = decompose_variance(model, sample.ids, k, settings.masks, seed, sample.maskable, proposals=tried)
@@ -143,14 +143,14 @@ def variance(subject: Subject, settings: Settings, seed: int) -> dict:
     }
 
 
-def fullest_rows(text: Text, count: int, seed: int) -> Batch:
+def fullest_rows(text: Corpus, count: int, seed: int) -> Batch:
     """Choose `count` rows to train on, at random among those with the most maskable tokens: those without [SEP] come first.
 
     Raises InputError where the text has fewer rows.
     """
     if len(text.train) < count:
         raise InputError(
-            f"{text.name} is too short: it gives {len(text.train)} rows of {ROW_TOKENS} tokens, and {count} are needed"
+            f"{text.name} is too short: it gives {len(text.train)} rows of {MAX_LENGTH} tokens, and {count} are needed"
         )
     order = backend.generator(seed, "variance rows").permutation(len(text.train))[:LOOKED_AT]
     maskable = text.train.batch(order).maskable.sum(axis=1)
@@ -158,7 +158,7 @@ def fullest_rows(text: Text, count: int, seed: int) -> Batch:
 
 
 def proposals(k: int, candidates: int, score, mapnet: MapNet | None = None) -> dict[str, Proposal]:
-    """Give the proposals to try for masks of k positions, by name; `score` is the exact norm of each position alone.
+    """Return the proposals to try for masks of k positions, by name; `score` is the exact norm of each position alone.
 
     `mapnet`, where there is one, stands beside the exact norm.
     """
@@ -171,7 +171,7 @@ def proposals(k: int, candidates: int, score, mapnet: MapNet | None = None) -> d
         tried[f"pool of {candidates}, MAPNet"] = MapNetPool(k, mapnet, candidates)
     if k > 1:
         tried["set"] = SetProposal(k, score)
-        tried["set, odds to the power 1/k"] = SetProposal(k, score, temper=1 / k)
+        tried["set, odds to the power 1/k"] = SetProposal(k, score, exponent=1 / k)
         tried["position (biased)"] = PositionProposal(k, score)
     tried[f"fully explored, {DISJOINT} masks"] = FullyExploredProposal(k, DISJOINT)
     return tried

@@ -1,10 +1,10 @@
-"""Readers: what is done with a parameter's gradient where a backward pass has its two halves in hand.
+"""Accumulators: what is done with a parameter's gradient where a backward pass has its two halves in hand.
 
 The gradient of a linear layer's weight is x^T dy. A backward pass holds x and dy only for a moment; there it calls the
-reader, which may multiply them out (`GradientReader`) or read something else from them (`NormReader`, in ghost_norm.py).
-So every statistic comes from the one backward, and a new statistic is a new reader.
+accumulator, which may multiply them out (`GradientAccumulator`) or read something else from them (`GradientNormAccumulator`,
+in ghost_norm.py). So every statistic comes from the one backward, and a new statistic is a new accumulator.
 
-A reader has four methods, one for each way in which a parameter meets the data:
+An accumulator has four methods, one for each way in which a parameter meets the data:
 
     linear(name, x, dy)         x (..., C), dy (..., F): dW = x^T dy, db = sum dy
     layernorm(name, xhat, dy)   both (..., C): dweight = sum dy * xhat, dbias = sum dy
@@ -19,11 +19,11 @@ from functools import partial
 from minimapnet import backend
 
 
-class GradientReader:
+class GradientAccumulator:
     """Adds up the gradients of the parameters.
 
-    One reader serves one thread; `gather` then adds up those of all threads. What belongs to the large tables, of V rows,
-    is only collected on the way and multiplied out by `gather`, once for the whole batch.
+    One accumulator serves one thread; `gather` then adds up those of all threads. What belongs to the large tables, of V
+    rows, is only collected on the way and multiplied out by `gather`, once for the whole batch.
     """
 
     def __init__(self):
@@ -48,22 +48,22 @@ class GradientReader:
         self.decodings.append((h, dlogits))
 
     def add(self, name, gradient):
-        """Add `gradient`, an array that becomes the reader's own, to that of the parameter `name`."""
+        """Add `gradient`, an array that becomes the accumulator's own, to that of the parameter `name`."""
         if name in self.sums:
             self.sums[name] += gradient
         else:
             self.sums[name] = gradient
 
 
-def gather(readers, gradients, decoder_name):
-    """Write into `gradients` (name -> array) what all the readers have read; `decoder_name` is the decoder's weight.
+def gather(accumulators, gradients, decoder_name):
+    """Write into `gradients` (name -> array) what all the accumulators have read; `decoder_name` is the decoder's weight.
 
-    Parameters that no reader has met get zeros.
+    Parameters that no accumulator has met get zeros.
     """
-    decodings = [pair for reader in readers for pair in reader.decodings]
+    decodings = [pair for accumulator in accumulators for pair in accumulator.decodings]
     decoded = {decoder_name, "head.decoder.bias"} if decodings else set()
     tasks = [
-        partial(_write_sum, out, [reader.sums[name] for reader in readers if name in reader.sums])
+        partial(_write_sum, out, [accumulator.sums[name] for accumulator in accumulators if name in accumulator.sums])
         for name, out in gradients.items()
         if name not in decoded
     ]
@@ -73,7 +73,10 @@ def gather(readers, gradients, decoder_name):
         out, bias = gradients[decoder_name], gradients["head.decoder.bias"]
         tasks += [partial(_write_decoder, out, bias, rows, h, dlogits) for rows in backend.kernels.split_rows(len(out))]
     backend.kernels.run(tasks)
-    lookups = {name: [pair for reader in readers for pair in reader.lookups[name]] for name in readers[0].lookups}
+    lookups = {
+        name: [pair for accumulator in accumulators for pair in accumulator.lookups[name]]
+        for name in accumulators[0].lookups
+    }
     backend.kernels.run([partial(_add_lookups, gradients[name], pairs) for name, pairs in lookups.items()])
 
 

@@ -1,4 +1,4 @@
-"""The reader that measures gradients without building them: exact squared norms, one for each *unit* of a batch.
+"""The accumulator that measures gradients without building them: exact squared norms, one for each *unit* of a batch.
 
 A unit is a sequence, or one masked token of it. With x_t the rows that go into a linear layer and d_t the gradients of the
 rows that come out, a unit's gradient is W = sum_t x_t d_t^T, and |W|^2 can be had in four ways. All of them are exact; the
@@ -28,12 +28,12 @@ from minimapnet import backend
 BANDS = 4  # of a triangle's rows: five eighths of the square are left to multiply, and the products are not too thin
 
 
-class NormReader:
+class GradientNormAccumulator:
     """Adds up `squares`: parameter (or layer, weight and bias together) -> squared gradient norms (U,).
 
-    `by_unit` turns rows (N, C) that several units hold together into (U, T, C). `gradients` is a GradientReader that is to
-    read the same pass, or None. `factors`, a dict, says that the units are (R, S), replicas of sentences; it keeps what has
-    been factored for the next of them.
+    `by_unit` turns rows (N, C) that several units hold together into (U, T, C). `gradients` is a GradientAccumulator that is
+    to read the same pass, or None. `factors`, a dict, says that the units are (R, S), replicas of sentences; it keeps what
+    has been factored for the next of them.
     """
 
     def __init__(self, by_unit, tied, gradients=None, factors=None):
@@ -85,7 +85,7 @@ class NormReader:
         self.squares[name] = self.squares[name] + more if name in self.squares else more
 
     def product_squares(self, name, x, d):
-        """Give |x^T d|^2 of each unit, for the linear layer `name`: x (U or S, T, C), d (U, T, F) -> (U,)."""
+        """Return |x^T d|^2 of each unit, for the linear layer `name`: x (U or S, T, C), d (U, T, F) -> (U,)."""
         if self.factors is None or d.shape[-2] == 1:
             return _gram_squares(x, d, 1.0)
         if name not in self.factors:
@@ -116,13 +116,16 @@ class NormReader:
 
 
 def squares(array):
-    """Give the sum of the squares of each unit: (U, n, m) -> (U,), as products of a row with itself, which BLAS adds up."""
+    """Return the sum of the squares of each unit.
+
+    (U, n, m) -> (U,), as products of a row with itself, which BLAS adds up.
+    """
     flat = array.reshape(*array.shape[:-2], 1, -1)  # (U, 1, n*m)
     return backend.xp.matmul(flat, flat.swapaxes(-1, -2))[..., 0, 0]
 
 
 def row_squares(rows):
-    """Give the sum of the squares of each row: (..., C) -> (...)."""
+    """Return the sum of the squares of each row: (..., C) -> (...)."""
     return squares(rows[..., None, :])
 
 
@@ -132,7 +135,10 @@ def sum_rows(rows):
 
 
 def _gram_squares(x, d, one):
-    """Give |sum_t (x_t, one) d_t^T|^2 by the Gram tables: x (U, T, C), d (U, T, F) -> (U,). With one row it is rank one."""
+    """Return |sum_t (x_t, one) d_t^T|^2 by the Gram tables: x (U, T, C), d (U, T, F) -> (U,).
+
+    With one row it is rank one.
+    """
     xp = backend.xp
     if x.shape[-2] == 1:
         return (squares(x) + one) * squares(d)
@@ -143,7 +149,7 @@ def _gram_squares(x, d, one):
 
 
 def _factored_squares(R, d):
-    """Give |R D|^2 of each unit: R (S, min(T, C + 1), T) as `factor` gives it, d (U, T, F) -> (U,).
+    """Return |R D|^2 of each unit: R (S, min(T, C + 1), T) as `factor` gives it, d (U, T, F) -> (U,).
 
     Where R is a triangle, it is taken by bands of its rows, so that most of what lies left of the diagonal is spared.
     """
@@ -158,7 +164,7 @@ def _factored_squares(R, d):
 
 
 def factor(x):
-    """Give R with R^T R = (X, 1)(X, 1)^T of each sentence: x (B, T, C) -> (B, min(T, C + 1), T), a triangle if T <= C + 1.
+    """Return R with R^T R = (X, 1)(X, 1)^T of each sentence: x (B, T, C) -> (B, min(T, C + 1), T), a triangle if T <= C + 1.
 
     For float32 R is the Cholesky factor of the Gram matrix, made in float64 and so as exact as float32 can hold, several
     times faster than the triangle of a QR decomposition. The ridge, which is far below float32's rounding, keeps it positive
@@ -193,7 +199,7 @@ def _sum_by_id(ids, dy):
 
 
 def _tied_squares(ids, dy, h, dlogits):
-    """Give the squared norm of the word embedding's gradient where it is the decoder's weight too.
+    """Return the squared norm of the word embedding's gradient where it is the decoder's weight too.
 
     As an input table it gets the rows dy (U, T, C) at ids (U or S, T); as the decoder it gets sum_j dlogits_j h_j^T, with
     dlogits (U, K, V) and h (U, K, C). On the rows of words that occur in the sentence, both are added before they are

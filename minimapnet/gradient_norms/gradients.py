@@ -8,15 +8,15 @@ import numpy
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.gradient_norms.accumulators import GradientReader, gather
-from minimapnet.gradient_norms.ghost_norm import NormReader
+from minimapnet.gradient_norms.accumulators import GradientAccumulator, gather
+from minimapnet.gradient_norms.ghost_norm import GradientNormAccumulator
 from minimapnet.model import parameters
 from minimapnet.model.batch import masked_batch
 from minimapnet.model.layers import Dropout
 
 
 def token_losses(model, ids, positions, attention_mask=None, token_type_ids=None):
-    """Give -log P(token | the sentence without its masked tokens) in nats for every masked position.
+    """Return -log P(token | the sentence without its masked tokens) in nats for every masked position.
 
     ids (B, T) are the *unmasked* tokens, positions (B, K) those to mask, padded with -1; attention_mask (B, T) is 1 at
     tokens and 0 at padding -> (B, K) of the model's dtype on the device in use, 0 where positions are -1.
@@ -36,7 +36,7 @@ def token_losses(model, ids, positions, attention_mask=None, token_type_ids=None
 
 
 def gradients(model, ids, positions, weights=None, attention_mask=None, token_type_ids=None, dropout_key=None, out=None):
-    """Give the loss and its gradient with respect to every parameter.
+    """Return the loss and its gradient with respect to every parameter.
 
     loss = (1/B) sum_b sum_j weights[b, j] * token_loss[b, j]; weights (B, K) are 1/k by default, with k the number of
     masked positions of the sentence. ids (B, T) are the *unmasked* tokens, positions (B, K) those to mask, padded with -1;
@@ -56,7 +56,7 @@ def gradients(model, ids, positions, weights=None, attention_mask=None, token_ty
 def gradients_and_norms(
     model, ids, positions, weights=None, attention_mask=None, token_type_ids=None, dropout_key=None, out=None
 ):
-    """Give what `gradients` gives and, from the same pass, the norm of each sequence's gradient.
+    """Return what `gradients` gives and, from the same pass, the norm of each sequence's gradient.
 
     -> (loss, {name: array}, norms (B,)). The norm is that of the sequence's own loss sum_j weights[b, j] * token_loss[b, j],
     without the batch's 1/B, as `sequence_gradient_norms` gives it. Arguments and errors as for `gradients`.
@@ -73,21 +73,21 @@ def _forward_backward(model, batch, dlosses, dropout_key, out, norms):
     dropout = dropout_key and Dropout(model.config, *dropout_key)
     B, T = batch.sentences.inputs.shape
     parts = backend.kernels.split_batch(B, T)
-    readers = [GradientReader() for _ in range(backend.kernels.workers(len(parts)))]
+    accumulators = [GradientAccumulator() for _ in range(backend.kernels.workers(len(parts)))]
 
     def work(number):
-        where, reader = parts[number], readers[number % len(readers)]
+        where, accumulator = parts[number], accumulators[number % len(accumulators)]
         part, d = batch.part(where), dlosses[batch.tokens(where)]  # (N of the part,)
         losses, cache = model.forward(part, dropout)
         if norms:
-            reader = NormReader(part.by_sentence, model.config.tie_word_embeddings, gradients=reader)
-        model.backward(d, cache, reader)
-        return losses @ d, sum(reader.squares.values()) if norms else None
+            accumulator = GradientNormAccumulator(part.by_sentence, model.config.tie_word_embeddings, gradients=accumulator)
+        model.backward(d, cache, accumulator)
+        return losses @ d, sum(accumulator.squares.values()) if norms else None
 
     found = backend.kernels.run([lambda number=number: work(number) for number in range(len(parts))])
     flat = parameters.empty_flat(model.shapes, model.config.dtype) if out is None else out
     views = parameters.flat_views(flat, model.shapes)
-    gather(readers, views, model.decoder_name)
+    gather(accumulators, views, model.decoder_name)
     loss = float(sum(part_loss for part_loss, _ in found))
     if not norms:
         return loss, views, None
@@ -95,7 +95,7 @@ def _forward_backward(model, batch, dlosses, dropout_key, out, norms):
 
 
 def loss_weights(positions, weights, dtype) -> numpy.ndarray:
-    """Give each masked token's factor in the loss, (1/B) * weights[b, j] or (1/B) (1/k), as a host array (B, K)."""
+    """Return each masked token's factor in the loss, (1/B) * weights[b, j] or (1/B) (1/k), as a host array (B, K)."""
     positions = backend.to_host(positions)
     if weights is None:
         masked = positions != -1

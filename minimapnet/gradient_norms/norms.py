@@ -9,16 +9,16 @@ import numpy
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.gradient_norms.ghost_norm import NormReader
+from minimapnet.gradient_norms.ghost_norm import GradientNormAccumulator
 from minimapnet.gradient_norms.gradients import loss_weights
-from minimapnet.gradient_norms.token_replicas import at_once, input_factors, replicas_backward
+from minimapnet.gradient_norms.token_replicas import batch_size_that_fits, input_factors, replicas_backward
 from minimapnet.model.batch import masked_batch
 
 MEMORY_BUDGET = 24 * 2**20  # bytes that the replicas may fill
 
 
 def sequence_gradient_norms(model, ids, positions, weights=None, attention_mask=None, token_type_ids=None):
-    """Give the norm, over all parameters, of the gradient of each sequence's loss sum_j weights[b, j] * token_loss[b, j].
+    """Return the norm, over all parameters, of the gradient of each sequence's loss sum_j weights[b, j] * token_loss[b, j].
 
     Arguments as for `gradients`; -> (B,) of the model's dtype, on the device in use. `gradients_and_norms` gives the
     gradient and the norms in one pass.
@@ -29,7 +29,7 @@ def sequence_gradient_norms(model, ids, positions, weights=None, attention_mask=
 
 
 def sequence_squares(model, ids, positions, weights=None, attention_mask=None, token_type_ids=None):
-    """Give the squares of `sequence_gradient_norms` by group of parameters: {group: (B,)}, which add up to the whole."""
+    """Return the squares of `sequence_gradient_norms` by group of parameters: {group: (B,)}, which add up to the whole."""
     batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
     B, T = batch.sentences.inputs.shape
     weights = loss_weights(positions, weights, model.config.dtype) * B
@@ -37,9 +37,9 @@ def sequence_squares(model, ids, positions, weights=None, attention_mask=None, t
 
     def work(where):
         part = batch.part(where)
-        reader = NormReader(part.by_sentence, model.config.tie_word_embeddings)
-        model.backward(dlosses[batch.tokens(where)], model.forward(part)[1], reader)
-        return reader.squares
+        accumulator = GradientNormAccumulator(part.by_sentence, model.config.tie_word_embeddings)
+        model.backward(dlosses[batch.tokens(where)], model.forward(part)[1], accumulator)
+        return accumulator.squares
 
     found = backend.kernels.run([lambda where=where: work(where) for where in backend.kernels.split_batch(B, T)])
     groups = by_group({name: backend.xp.concatenate([one[name] for one in found]) for name in found[0]})
@@ -49,7 +49,7 @@ def sequence_squares(model, ids, positions, weights=None, attention_mask=None, t
 def token_gradient_norms(
     model, ids, positions, attention_mask=None, token_type_ids=None, memory_budget: int = MEMORY_BUDGET
 ):
-    """Give the norm, over all parameters, of the gradient of each masked token's loss alone, the others staying masked.
+    """Return the norm, over all parameters, of the gradient of each masked token's loss alone, the others staying masked.
 
     ids (B, T) are the *unmasked* tokens, positions (B, K) those to mask, padded with -1; attention_mask (B, T) is 1 at
     tokens and 0 at padding -> (B, K) of the model's dtype on the device in use, 0 where positions are -1.
@@ -63,13 +63,13 @@ def token_gradient_norms(
 
 
 def token_squares(model, ids, positions, attention_mask=None, token_type_ids=None, memory_budget: int = MEMORY_BUDGET):
-    """Give the squares of `token_gradient_norms` by group of parameters: {group: (B, K)}, which add up to the whole."""
+    """Return the squares of `token_gradient_norms` by group of parameters: {group: (B, K)}, which add up to the whole."""
     if memory_budget <= 0:
         raise InputError(f"memory_budget must be a positive number of bytes, not {memory_budget!r}")
     batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
     B, T = batch.sentences.inputs.shape
     parts = [part for where in backend.kernels.split_batch(B, T) if len((part := batch.part(where)).places)]
-    replicas = _replicas_at_once(model.config, T, batch.width, memory_budget // backend.kernels.workers(len(parts)))
+    replicas = _replicas_that_fit(model.config, T, batch.width, memory_budget // backend.kernels.workers(len(parts)))
     found = backend.kernels.run([lambda part=part: by_group(_part_squares(model, part, replicas)) for part in parts])
     places = backend.to_device(batch.places)
     table = {}
@@ -80,12 +80,12 @@ def token_squares(model, ids, positions, attention_mask=None, token_type_ids=Non
 
 
 def root_of_sum(groups):
-    """Give the norm over all groups of squares {group: array}."""
+    """Return the norm over all groups of squares {group: array}."""
     return backend.xp.sqrt(sum(groups.values()))
 
 
 def by_group(squares: dict) -> dict:
-    """Add up a NormReader's squares into groups that people look at: {group: (U,)}."""
+    """Add up a GradientNormAccumulator's squares into groups that people look at: {group: (U,)}."""
     groups = {}
     for name, values in squares.items():
         group = group_of(name)
@@ -94,7 +94,7 @@ def by_group(squares: dict) -> dict:
 
 
 def group_of(name: str) -> str:
-    """Give the group of parameters that the layer or parameter `name` belongs to."""
+    """Return the group of parameters that the layer or parameter `name` belongs to."""
     if name == "word_embedding":
         return "word embedding"
     if name in ("position_embedding", "type_embedding"):
@@ -107,45 +107,47 @@ def group_of(name: str) -> str:
     return f"{layer.replace('layer', 'layer ')} {'feed-forward' if part.startswith('feed') else 'attention'}"
 
 
-def _replicas_at_once(config, tokens, masked, memory_budget):
-    """Give the number of replicas, `masked` of a sentence, whose arrays fit into the budget while one layer goes back."""
+def _replicas_that_fit(config, tokens, masked, memory_budget):
+    """Return the number of replicas, `masked` of a sentence, whose arrays fit into the budget while one layer goes back."""
     C, F, scores = config.hidden_size, config.intermediate_size, config.num_attention_heads * tokens
-    wide = at_once(masked, 1, tokens, C, F) / masked  # the share of them that is in the feed-forward
+    wide = batch_size_that_fits(masked, 1, tokens, C, F) / masked  # the share of them that is in the feed-forward
     alive = max(2 * C + wide * (2 * F + 3 * C), 6 * C + scores)  # numbers a token: in the feed-forward, in the attention
     replica = int(tokens * alive * (8 if config.dtype == "float64" else 4))  # bytes
     return max(1, memory_budget // replica)
 
 
 def _part_squares(model, part, replicas):
-    """Give {layer or parameter: squares (N,)} for the N masked tokens of a part of the batch."""
+    """Return {layer or parameter: squares (N,)} for the N masked tokens of a part of the batch."""
     # Forward once, then back through everything above the last layer's attention. There a token's loss lives in its own row,
     # so the N rows are all the replicas there are, and every product is rank one.
     _, (encoder_cache, head_cache, residual) = model.forward(part)
     embedding_cache, caches = encoder_cache
     mixing_cache, tokenwise_cache, rows, _ = caches[-1]
-    reader = NormReader(lambda rows: rows[:, None], model.config.tie_word_embeddings)
-    dhidden = model.head_backward(residual, head_cache, reader)  # (N, C): every loss has the weight 1
-    dx, dmixed = model.tokenwise_backward(len(caches) - 1, dhidden, tokenwise_cache, reader)  # (N, C), (N, C)
+    accumulator = GradientNormAccumulator(lambda rows: rows[:, None], model.config.tie_word_embeddings)
+    dhidden = model.head_backward(residual, head_cache, accumulator)  # (N, C): every loss has the weight 1
+    dx, dmixed = model.tokenwise_backward(len(caches) - 1, dhidden, tokenwise_cache, accumulator)  # (N, C), (N, C)
 
     # Below it a token's loss has spread over its sentence: from here on each token has a replica of all T rows.
     below = (embedding_cache, caches[:-1]), mixing_cache
     factors = input_factors(caches[:-1])  # {layer: (B, min(T, C + 1), T)}
     parameters = {id(array) for array in model.params.values()}
-    of_tokens = dx, dmixed, rows, *(reader.decoding or ())  # (N, ...)
+    of_tokens = dx, dmixed, rows, *(accumulator.decoding or ())  # (N, ...)
     found = []
     for sentences, tokens in _chunks(part.starts, replicas):
         S = sentences.stop - sentences.start
         dx, dmixed, rows, *decoding = (array[tokens].reshape(S, -1, *array.shape[1:]) for array in of_tokens)  # (S, R, ...)
-        dense = NormReader(None, reader.tied, factors={name: factor[sentences] for name, factor in factors.items()})
+        dense = GradientNormAccumulator(
+            None, accumulator.tied, factors={name: factor[sentences] for name, factor in factors.items()}
+        )
         dense.decoding = [array.swapaxes(0, 1) for array in decoding]  # (R, S, 1, C), (R, S, 1, V)
         replicas_backward(model, dx, dmixed, rows, _rows_of(below, sentences, parameters), dense)
         found.append({name: values.T.reshape(-1) for name, values in dense.squares.items()})  # (S*R,)
     squares = {name: backend.xp.concatenate([one[name] for one in found]) for name in found[0]}
-    return reader.squares | squares
+    return accumulator.squares | squares
 
 
 def _chunks(starts, replicas):
-    """Give the slices (of sentences, of masked tokens) that go back together, at most `replicas` tokens of them.
+    """Return the slices (of sentences, of masked tokens) that go back together, at most `replicas` tokens of them.
 
     They are neighbouring sentences with equally many masked tokens, or some of the masked tokens of one sentence. `starts`
     (B + 1,) says where each sentence's tokens begin.
@@ -162,7 +164,10 @@ def _chunks(starts, replicas):
 
 
 def _rows_of(cache, where, parameters):
-    """Give what some of the sentences have in a cache: their rows of every array, but the parameters (by id) as they are."""
+    """Return what some of the sentences have in a cache.
+
+    That is their rows of every array, but the parameters (by id) as they are.
+    """
     if isinstance(cache, (tuple, list)):
         return type(cache)([_rows_of(part, where, parameters) for part in cache])
     if id(cache) in parameters or not hasattr(cache, "shape"):

@@ -24,32 +24,32 @@ D channels of a head.
 """
 
 from minimapnet import backend
-from minimapnet.gradient_norms.ghost_norm import NormReader, factor, row_squares, squares, sum_rows
-from minimapnet.model.attention import attention_row_backward
+from minimapnet.gradient_norms.ghost_norm import GradientNormAccumulator, factor, row_squares, squares, sum_rows
+from minimapnet.model.attention import single_query_backward
 
 
-def replicas_backward(model, dx, dmixed, rows, cache, reader):
+def replicas_backward(model, dx, dmixed, rows, cache, accumulator):
     """Go back from the last layer's attention to the embeddings with R replicas of each of S sentences.
 
     dx and dmixed (S, R, C) are what reaches the last layer's input directly and through its attention, at the places rows
     (S, R), counted through whole sentences; `cache` is the sentences', of (the encoder below the last layer, the last
-    attention). The reader's units are (R, S).
+    attention). The accumulator's units are (R, S).
     """
     below, mixing_cache = cache
     embedding_cache, caches = below
-    u, v = _mixing_row_backward(model.config.num_hidden_layers - 1, dx, dmixed, mixing_cache, rows, reader)
+    u, v = _mixing_row_backward(model.config.num_hidden_layers - 1, dx, dmixed, mixing_cache, rows, accumulator)
     if not caches:
-        model.embedding_backward(_multiplied_out(u, v), embedding_cache, reader)
+        model.embedding_backward(_multiplied_out(u, v), embedding_cache, accumulator)
         return
     top = len(caches) - 1
-    dx = _topmost_dense_backward(model, top, u, v, caches[top], reader)  # (R, S, T, C)
+    dx = _topmost_dense_backward(model, top, u, v, caches[top], accumulator)  # (R, S, T, C)
     for i in reversed(range(top)):
-        dx = _layer_backward(model, i, dx, caches[i], reader)  # (R, S, T, C)
-    model.embedding_backward(dx, embedding_cache, reader)
+        dx = _layer_backward(model, i, dx, caches[i], accumulator)  # (R, S, T, C)
+    model.embedding_backward(dx, embedding_cache, accumulator)
 
 
-def at_once(R, S, T, C, F) -> int:
-    """Give how many of R replicas, of S sentences each, go through the feed-forward side by side.
+def batch_size_that_fits(R, S, T, C, F) -> int:
+    """Return how many of R replicas, of S sentences each, go through the feed-forward side by side.
 
     What is F wide lives for these alone: in the processor's cache, and in no more memory than attention needs for all.
     """
@@ -57,7 +57,7 @@ def at_once(R, S, T, C, F) -> int:
 
 
 def input_factors(caches):
-    """Factor the inputs of the linear layers of `caches` for the norm reader: {layer: (B, min(T, C + 1), T)}."""
+    """Factor the inputs of the linear layers of `caches` for the norm accumulator: {layer: (B, min(T, C + 1), T)}."""
     factors = {}
     for i, (((qkv_x, _), _), tokenwise_cache, _, _) in enumerate(caches):
         ((out_x, _), *_), (in_x, _), _, (feed_x, _), *_ = tokenwise_cache
@@ -66,7 +66,7 @@ def input_factors(caches):
     return factors
 
 
-def _mixing_row_backward(i, dx, dmixed, cache, rows, reader):
+def _mixing_row_backward(i, dx, dmixed, cache, rows, accumulator):
     """What `Bert.mixing_backward` does, where of each replica one row is not zero: (S, R, C) -> u, v.
 
     The keys' and values' gradients are outer products, and go through the weight head by head. The squared norms are
@@ -77,7 +77,7 @@ def _mixing_row_backward(i, dx, dmixed, cache, rows, reader):
     S, T, C = x.shape
     places = rows % T  # (S, R), in the sentence
     here = xp.arange(S)[:, None], places
-    dq, over_tokens, over_channels = attention_row_backward(dmixed, attention_cache, places)
+    dq, over_tokens, over_channels = single_query_backward(dmixed, attention_cache, places)
     _, R, H, D = dq.shape
     with_one = xp.concatenate([x, xp.ones((S, T, 1), x.dtype)], axis=2)  # (S, T, C + 1): the bias is the weight of a 1
 
@@ -85,7 +85,7 @@ def _mixing_row_backward(i, dx, dmixed, cache, rows, reader):
     asking = row_squares(with_one[here]) * squares(dq)  # (S, R)
     summed = over_tokens.reshape(S, R * 2 * H, T) @ with_one  # (S, R*2H, C + 1)
     answering = row_squares(summed).reshape(S, R, 2 * H) * row_squares(over_channels)  # (S, R, 2H)
-    reader.add(f"layer{i}.qkv", (asking + answering.sum(axis=2)).T)
+    accumulator.add(f"layer{i}.qkv", (asking + answering.sum(axis=2)).T)
 
     # dx + dqkv @ W^T: the keys' and values' part head by head, then the row at the place
     heads = weight[:, C:].reshape(C, 2 * H, D).transpose(1, 2, 0)  # (2H, D, C)
@@ -98,28 +98,28 @@ def _mixing_row_backward(i, dx, dmixed, cache, rows, reader):
     return u, v
 
 
-def _layer_backward(model, i, dx, cache, reader):
+def _layer_backward(model, i, dx, cache, accumulator):
     """What `Bert.layer_backward` does, up to attention for some replicas at a time: dx (R, S, T, C), overwritten."""
     mixing_cache, tokenwise_cache, _, _ = cache
-    dmixed, parts, step = backend.xp.empty_like(dx), [], at_once(*dx.shape, tokenwise_cache[2].shape[-1])
+    dmixed, parts, step = backend.xp.empty_like(dx), [], batch_size_that_fits(*dx.shape, tokenwise_cache[2].shape[-1])
     for start in range(0, len(dx), step):
         some = slice(start, start + step)
-        parts.append(NormReader(None, reader.tied, factors=reader.factors))
+        parts.append(GradientNormAccumulator(None, accumulator.tied, factors=accumulator.factors))
         dx[some], dmixed[some] = model.tokenwise_backward(i, dx[some], tokenwise_cache, parts[-1])
     for name in parts[0].squares:
-        reader.add(name, backend.xp.concatenate([part.squares[name] for part in parts]))
-    return model.mixing_backward(i, dx, dmixed, mixing_cache, reader)  # (R, S, T, C)
+        accumulator.add(name, backend.xp.concatenate([part.squares[name] for part in parts]))
+    return model.mixing_backward(i, dx, dmixed, mixing_cache, accumulator)  # (R, S, T, C)
 
 
-def _topmost_dense_backward(model, i, u, v, cache, reader):
+def _topmost_dense_backward(model, i, u, v, cache, accumulator):
     """What `Bert.layer_backward` does, for dx = u^T v, u (S, R, M, T), v (S, R, M, C) -> dx (R, S, T, C)."""
     mixing_cache, tokenwise_cache, _, _ = cache
-    dx = _feed_backward(i, u, v, tokenwise_cache, reader)  # (R, S, T, C)
-    dx, dmixed = model.gathered_backward(i, dx, tokenwise_cache, reader)  # (R, S, T, C) each
-    return model.mixing_backward(i, dx, dmixed, mixing_cache, reader)  # (R, S, T, C)
+    dx = _feed_backward(i, u, v, tokenwise_cache, accumulator)  # (R, S, T, C)
+    dx, dmixed = model.gathered_backward(i, dx, tokenwise_cache, accumulator)  # (R, S, T, C) each
+    return model.mixing_backward(i, dx, dmixed, mixing_cache, accumulator)  # (R, S, T, C)
 
 
-def _feed_backward(i, u, v, cache, reader):
+def _feed_backward(i, u, v, cache, accumulator):
     """What `Bert.feed_backward` does, for dx = u^T v: u (S, R, M, T), v (S, R, M, C) -> (R, S, T, C)."""
     xp = backend.xp
     _, (x, in_weight), slope, (feed_x, feed_weight), _, norm_cache = cache  # slope (S, T, F)
@@ -130,7 +130,7 @@ def _feed_backward(i, u, v, cache, reader):
     # 3. x = norm(y + x): its scale's gradient is sum_t dx * xhat = sum_k v_k * (xhat^T u_k), its shift's sum_t dx
     scale = sum_rows((u.reshape(S, R * M, T) @ xhat).reshape(S, R, M, C) * v)  # (S, R, 1, C)
     shift = xp.matmul(u.sum(axis=3)[:, :, None], v)  # (S, R, 1, C)
-    reader.add(f"layer{i}.feed_norm", (squares(scale) + squares(shift)).T)
+    accumulator.add(f"layer{i}.feed_norm", (squares(scale) + squares(shift)).T)
     v = v * norm_weight
     v -= v @ xp.full((C, 1), 1 / C, v.dtype)  # the means
     agreement = (v.reshape(S, R * M, C) @ xhat.swapaxes(1, 2)).reshape(S, R, M, T)
@@ -140,11 +140,11 @@ def _feed_backward(i, u, v, cache, reader):
     dx -= c * xhat
 
     # 2. y = feed_out(gelu(y))
-    reader.linear(f"layer{i}.feed_out", feed_x, dx)
+    accumulator.linear(f"layer{i}.feed_out", feed_x, dx)
     both = xp.concatenate([v.reshape(S, R * M, C), xhat], axis=1)  # (S, R*M + T, C): one product is faster than two
     through = both @ feed_weight.T  # (S, R*M + T, F)
     through, shared = through[:, :-T].reshape(S, R, M, F), through[:, -T:]
-    found, step = [], at_once(R, S, T, C, F)
+    found, step = [], batch_size_that_fits(R, S, T, C, F)
     for start in range(0, R, step):
         some = slice(start, start + step)
         dy = _multiplied_out(u[:, some], through[:, some])  # (some, S, T, F)
@@ -152,14 +152,14 @@ def _feed_backward(i, u, v, cache, reader):
         dy *= slope
 
         # 1. y = feed_in(x)
-        found.append(reader.product_squares(f"layer{i}.feed_in", x, dy))
+        found.append(accumulator.product_squares(f"layer{i}.feed_in", x, dy))
         dx[some] += (dy.reshape(-1, F) @ in_weight.T).reshape(-1, S, T, C)
-    reader.add(f"layer{i}.feed_in", xp.concatenate(found))
+    accumulator.add(f"layer{i}.feed_in", xp.concatenate(found))
     return dx
 
 
 def _multiplied_out(u, v):
-    """Give u^T v of each replica: u (S, R, M, T), v (S, R, M, C) -> (R, S, T, C)."""
+    """Return u^T v of each replica: u (S, R, M, T), v (S, R, M, C) -> (R, S, T, C)."""
     S, R, _, T = u.shape
     out = backend.xp.empty((R, S, T, v.shape[-1]), v.dtype)
     return backend.xp.matmul(u.transpose(1, 0, 3, 2), v.swapaxes(0, 1), out=out)

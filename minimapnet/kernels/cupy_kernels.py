@@ -58,7 +58,7 @@ def _rows(array):
 
 
 def gelu_forward(x, form: str):
-    """Give (y, slope): y = x Phi(x) and slope = dy/dx, both of x's shape. `form` is "erf" or "tanh"."""
+    """Return (y, slope): y = x Phi(x) and slope = dy/dx, both of x's shape. `form` is "erf" or "tanh"."""
     name = {"erf": "gelu_erf", "tanh": "gelu_tanh"}[form]
     y, slope = cupy.empty(x.shape, x.dtype), cupy.empty(x.shape, x.dtype)
     _launch_flat(name, x.size, x.dtype, _read(x, x.dtype), y, slope, x.size)
@@ -66,7 +66,7 @@ def gelu_forward(x, form: str):
 
 
 def layernorm_forward(x, weight, bias, eps: float):
-    """Give (y, xhat, rstd) for x (..., C): xhat = (x - mean) * rstd by rows, y = xhat * weight + bias, rstd (..., 1)."""
+    """Return (y, xhat, rstd) for x (..., C): xhat = (x - mean) * rstd by rows, y = xhat * weight + bias, rstd (..., 1)."""
     width, dtype = x.shape[-1], x.dtype
     y, xhat, rstd = cupy.empty(x.shape, dtype), cupy.empty(x.shape, dtype), cupy.empty((*x.shape[:-1], 1), dtype)
     inputs = _read(x, dtype), _read(weight, dtype), _read(bias, dtype)
@@ -75,7 +75,7 @@ def layernorm_forward(x, weight, bias, eps: float):
 
 
 def layernorm_backward(dy, xhat, rstd, weight):
-    """Give dx for dy (R, ..., C), with xhat and rstd as the forward gave them, their first axis R, 1 or none."""
+    """Return dx for dy (R, ..., C), with xhat and rstd as the forward gave them, their first axis R, 1 or none."""
     width, dtype = dy.shape[-1], dy.dtype
     dx = cupy.empty(dy.shape, dtype)
     inputs = (_read(array, dtype) for array in (dy, xhat, rstd, weight))
@@ -105,7 +105,7 @@ def softmax_backward(dprobs, probs, scale: float):
 
 
 def softmax_cross_entropy(logits, targets):
-    """Give the losses -log softmax(logits)[target] (N,) and turn logits (N, V) in place into softmax(logits) - onehot."""
+    """Return the losses -log softmax(logits)[target] (N,) and turn logits (N, V) in place into softmax(logits) - onehot."""
     count, width = logits.shape
     _written(logits, logits.dtype, "logits")
     losses = cupy.empty(count, logits.dtype)

@@ -45,7 +45,7 @@ def _row_blocks(rows: int, width: int):
 
 
 def gelu_forward(x, form: str):
-    """Give (y, slope): y = x Phi(x) and slope = dy/dx, both of x's shape. `form` is "erf" (exact) or "tanh".
+    """Return (y, slope): y = x Phi(x) and slope = dy/dx, both of x's shape. `form` is "erf" (exact) or "tanh".
 
     The slope is made here, where Phi is at hand, so that each of the many backwards after it is one product.
     Source: Hendrycks and Gimpel 2016, arXiv 1606.08415.
@@ -107,7 +107,7 @@ def _gelu_tanh_block(x, y, slope):
 
 
 def layernorm_forward(x, weight, bias, eps: float):
-    """Give (y, xhat, rstd) for x (..., C): xhat = (x - mean) * rstd by rows, y = xhat * weight + bias, rstd (..., 1).
+    """Return (y, xhat, rstd) for x (..., C): xhat = (x - mean) * rstd by rows, y = xhat * weight + bias, rstd (..., 1).
 
     Source: Ba, Kiros and Hinton 2016, arXiv 1607.06450.
     """
@@ -131,7 +131,7 @@ def layernorm_forward(x, weight, bias, eps: float):
 
 
 def layernorm_backward(dy, xhat, rstd, weight):
-    """Give dx for dy (R, ..., C), with xhat and rstd as the forward gave them, their first axis R, 1 or none.
+    """Return dx for dy (R, ..., C), with xhat and rstd as the forward gave them, their first axis R, 1 or none.
 
     With dxhat = dy * weight: dx = rstd * (dxhat - mean(dxhat) - xhat * mean(dxhat * xhat)), the means over C. What many dy
     share, rstd * weight, is multiplied first.
@@ -196,7 +196,7 @@ def softmax_backward(dprobs, probs, scale: float):
 
 
 def softmax_cross_entropy(logits, targets):
-    """Give the losses -log softmax(logits)[target] (N,) and turn logits (N, V) in place into softmax(logits) - onehot.
+    """Return the losses -log softmax(logits)[target] (N,) and turn logits (N, V) in place into softmax(logits) - onehot.
 
     That is the gradient of each row's loss with respect to its logits. `targets` (N,) are integers in [0, V). Where a guess
     is all but certain, its probability p rounds to 1: the loss and 1 - p are taken from what is left for the others.
@@ -280,7 +280,7 @@ def split_batch(sentences: int, tokens: int) -> list[slice]:
 
 
 def workers(tasks: int) -> int:
-    """Give how many of `tasks` tasks `run` has under way at once: task i is done by worker i modulo this number."""
+    """Return how many of `tasks` tasks `run` has under way at once: task i is done by worker i modulo this number."""
     return 1 if pool.inside() else max(1, min(pool.threads(), tasks))
 
 

@@ -22,12 +22,12 @@ def _blas() -> ThreadpoolController:
 
 @cache
 def threads() -> int:
-    """Give the number of threads: what BLAS would use, so OPENBLAS_NUM_THREADS or OMP_NUM_THREADS sets it."""
+    """Return the number of threads: what BLAS would use, so OPENBLAS_NUM_THREADS or OMP_NUM_THREADS sets it."""
     return max([library["num_threads"] for library in _blas().info()], default=1)
 
 
 def inside() -> bool:
-    """Say whether this is asked within a task of `run`, which has one thread to itself and no more."""
+    """Return whether this is asked within a task of `run`, which has one thread to itself and no more."""
     return getattr(_local, "inside", False)
 
 
@@ -37,7 +37,7 @@ def _executor() -> ThreadPoolExecutor:
 
 
 def run(tasks: Sequence[Callable[[], object]]) -> list:
-    """Call every task, side by side where there is more than one, and give their results in order.
+    """Call every task, side by side where there is more than one, and return their results in order.
 
     Tasks are dealt to threads in turn, by number alone, so what runs in one thread after what is always the same. The
     caller's thread works too. Inside a task `run` is a plain loop. The first error of a task is raised here.

@@ -24,7 +24,7 @@ from minimapnet.errors import InputError
 from minimapnet.mapnet import objectives
 from minimapnet.mapnet.network import MapNet
 from minimapnet.model.optimizer import AdamW
-from minimapnet.proposals.base import Proposal, Proposed, checked_share, spread
+from minimapnet.proposals.base import MaskBatch, Proposal, checked_share, split_weight_over_positions
 from minimapnet.proposals.importance import PositionProposal, SingleProposal
 from minimapnet.proposals.pools import BatchPoolProposal, PoolProposal
 
@@ -116,18 +116,18 @@ class LearnedProposal(Proposal):
         self.mapnet.flat[...] = backend.to_device(state["mapnet"])
         self._means, self._last = state["means"].copy(), None
 
-    def _rows(self, drawn: Proposed) -> tuple[numpy.ndarray, numpy.ndarray | None]:
-        """Give the sentence of each row, and its place among the candidates, both (N,)."""
+    def _rows(self, drawn: MaskBatch) -> tuple[numpy.ndarray, numpy.ndarray | None]:
+        """Return the sentence of each row, and its place among the candidates, both (N,)."""
         raise NotImplementedError
 
     def _followed(self, norms) -> numpy.ndarray:
-        """Give the running means with these norms: plain means at first, which then forget by and by."""
+        """Return the running means with these norms: plain means at first, which then forget by and by."""
         even = numpy.log(numpy.sqrt((self._last.weights * self._last.weights).sum(axis=1)))  # (N,), log S at f = 0
         now = numpy.array([norms.mean(), (norms * norms).mean(), (log_of(norms, norms.mean()) - even).mean()])
         return self._means + max(1 / (self._optimizer.steps + 1), FADING) * (now - self._means)
 
     def _objective(self, norms, means) -> tuple[float, numpy.ndarray]:
-        """Give the loss and its gradient with respect to f (B, T)."""
+        """Return the loss and its gradient with respect to f (B, T)."""
         last, (mean, square, level) = self._last, means
         if self.objective == "regression":
             masks = last.sentences, last.positions, last.weights
@@ -248,18 +248,21 @@ class MapNetPosition(LearnedProposal, PositionProposal):
 
 
 def log_of(norms: numpy.ndarray, mean: float) -> numpy.ndarray:
-    """Give log norms (N,); those below SMALLEST times the mean count as that much, since they add nothing to a variance."""
+    """Return log norms (N,), of which those below SMALLEST times the mean count as that much.
+
+    They add nothing to a variance.
+    """
     return numpy.log(numpy.maximum(norms, max(SMALLEST * mean, TINY)))
 
 
 def relative(log_scores: numpy.ndarray) -> numpy.ndarray:
-    """Give scores (..., M) relative to the largest of each row, above 0 however far apart the logarithms are."""
+    """Return scores (..., M) relative to the largest of each row, above 0 however far apart the logarithms are."""
     return numpy.exp(numpy.maximum(log_scores - log_scores.max(axis=-1, keepdims=True), LOWEST))
 
 
 def _pool_scores(proposal, positions: numpy.ndarray, groups: int) -> numpy.ndarray:
     """Score a pool's candidates (B*M, K), sentence by sentence, in groups that compete -> (B*M,), each group's mean 1."""
-    last, even = proposal._last, spread(numpy.ones(len(positions)), positions)
+    last, even = proposal._last, split_weight_over_positions(numpy.ones(len(positions)), positions)
     sentences = numpy.arange(len(positions)) // proposal.candidates
     log_scores, cache = objectives.mask_scores_forward(last.f, sentences, positions, even)  # (B*M,)
     last.log_scores = log_scores.reshape(groups, -1)

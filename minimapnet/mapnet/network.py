@@ -11,7 +11,7 @@ Axis letters: B sentences, T tokens, C channels of MAPNet.
 from dataclasses import dataclass, field
 
 from minimapnet import backend
-from minimapnet.gradient_norms.accumulators import GradientReader, gather
+from minimapnet.gradient_norms.accumulators import GradientAccumulator, gather
 from minimapnet.model import layers, parameters
 from minimapnet.model.batch import check_sentences
 from minimapnet.model.bert import Bert
@@ -30,7 +30,7 @@ class MapNetConfig(BertConfig):
 
     @classmethod
     def for_model(cls, config: BertConfig) -> "MapNetConfig":
-        """Give the default for a model: one block at a quarter of its width, over the same tokens."""
+        """Return the default for a model: one block at a quarter of its width, over the same tokens."""
         width = max(NARROWEST, config.hidden_size // NARROWER // HEAD * HEAD)
         return cls(
             vocab_size=config.vocab_size,
@@ -67,12 +67,12 @@ class MapNet:
         return parameters.parameter_shapes(self.config) | readout
 
     def to_device(self) -> "MapNet":
-        """Move the parameters to the device in use now; give the MAPNet itself."""
+        """Move the parameters to the device in use now; return the MAPNet itself."""
         self._use(backend.to_device(self.flat if isinstance(self.flat, backend.xp.ndarray) else backend.to_host(self.flat)))
         return self
 
     def log_norms(self, ids, attention_mask=None):
-        """Give f for ids (B, T), the *unmasked* tokens -> (B, T) of MAPNet's dtype, on the device in use.
+        """Return f for ids (B, T), the *unmasked* tokens -> (B, T) of MAPNet's dtype, on the device in use.
 
         attention_mask (B, T) is 1 at tokens and 0 at padding, where f has no meaning.
 
@@ -81,7 +81,7 @@ class MapNet:
         return self.forward(ids, attention_mask)[0]
 
     def forward(self, ids, attention_mask=None):
-        """Give f (B, T) as `log_norms` does, and the backward's cache, which holds the activations of all B sentences."""
+        """Return f (B, T) as `log_norms` does, and the backward's cache, which holds the activations of all B sentences."""
         everything = check_sentences(self.config, ids, attention_mask)
         B, T = everything.inputs.shape
         out = backend.xp.empty((B, T), self.config.dtype)
@@ -106,22 +106,22 @@ class MapNet:
         The gradients are views of `out`, a flat buffer of MAPNet's form, which is overwritten, or of a new one.
         """
         parts, caches = cache
-        readers = [GradientReader() for _ in range(backend.kernels.workers(len(parts)))]
+        accumulators = [GradientAccumulator() for _ in range(backend.kernels.workers(len(parts)))]
 
         def work(number):
             encoder_cache, readout_cache = caches[number]
-            reader = readers[number % len(readers)]
+            accumulator = accumulators[number % len(accumulators)]
 
             # 2. f = readout(hidden)
-            dhidden = layers.linear_backward(df[parts[number], :, None], readout_cache, "readout", reader)  # (B, T, C)
+            dhidden = layers.linear_backward(df[parts[number], :, None], readout_cache, "readout", accumulator)  # (B, T, C)
 
             # 1. hidden = encoder(sentences)
-            self._encoder.encoder_backward(dhidden, encoder_cache, reader)
+            self._encoder.encoder_backward(dhidden, encoder_cache, accumulator)
 
         backend.kernels.run([lambda number=number: work(number) for number in range(len(parts))])
         flat = parameters.empty_flat(self.shapes, self.config.dtype) if out is None else out
         views = parameters.flat_views(flat, self.shapes)
-        gather(readers, views, None)
+        gather(accumulators, views, None)
         return views
 
     def _use(self, flat) -> None:

@@ -30,7 +30,7 @@ from scipy import special
 
 
 def mask_scores_forward(f: numpy.ndarray, sentences: numpy.ndarray, positions: numpy.ndarray, weights: numpy.ndarray):
-    """Give log S of masks: f (B, T), sentences (R,) int, positions and weights (R, K) -> log S (R,) and the cache.
+    """Return log S of masks: f (B, T), sentences (R,) int, positions and weights (R, K) -> log S (R,) and the cache.
 
     Positions are padded with -1, where weights are 0; elsewhere they are positive.
     """
@@ -52,13 +52,13 @@ def mask_scores_backward(dscores: numpy.ndarray, cache) -> numpy.ndarray:
 
 
 def regression(log_scores, log_norms, importance) -> tuple[float, numpy.ndarray]:
-    """Give the mean of w/2 (log S - log |g|)^2 and its gradient: three times (N,) -> (loss, (N,))."""
+    """Return the mean of w/2 (log S - log |g|)^2 and its gradient: three times (N,) -> (loss, (N,))."""
     error = log_scores - log_norms
     return float(numpy.mean(importance * error * error) / 2), importance * error / len(error)
 
 
 def cross_entropy(log_scores, kept, uniform: float, norms, mean: float) -> tuple[float, numpy.ndarray]:
-    """Give the mean of -(h/H - 1) log q(kept) and its gradient with respect to log S.
+    """Return the mean of -(h/H - 1) log q(kept) and its gradient with respect to log S.
 
     log_scores (G, M), -inf where there is no candidate; kept (N,) int as places in G*M; norms h (N,); mean H.
     -> (loss, (G, M)).
@@ -67,12 +67,12 @@ def cross_entropy(log_scores, kept, uniform: float, norms, mean: float) -> tuple
 
 
 def second_moment(log_scores, kept, uniform: float, norms, mean_square: float) -> tuple[float, numpy.ndarray]:
-    """Give the mean of -(h^2/H2 - 1) log q(kept) and its gradient with respect to log S: as `cross_entropy`, with H2."""
+    """Return the mean of -(h^2/H2 - 1) log q(kept) and its gradient with respect to log S: as `cross_entropy`, with H2."""
     return _weighted_log_q(log_scores, kept, uniform, norms * norms / mean_square - 1)
 
 
 def _weighted_log_q(log_scores, kept, uniform, factors):
-    """Give -mean of factors (N,) times log q(kept), and its gradient (G, M).
+    """Return -mean of factors (N,) times log q(kept), and its gradient (G, M).
 
     With s the softmax of log S: d log q(c) / d log S_j = (1 - u) s_c / q(c) (1[c = j] - s_j).
     """

@@ -75,14 +75,14 @@ def quality(norms, log_norms, maskable=None, uniform: float = 0.0) -> Quality:
 
 
 def position_probabilities(f: numpy.ndarray, maskable: numpy.ndarray, uniform: float) -> numpy.ndarray:
-    """Give q = (1 - u) softmax(f) + u / n for f (B, T) -> (B, T), 0 where not maskable."""
+    """Return q = (1 - u) softmax(f) + u / n for f (B, T) -> (B, T), 0 where not maskable."""
     uniform = checked_share(uniform, "the share of uniform masks")
     shares = special.softmax(numpy.where(maskable, f, -numpy.inf), axis=1)
     return maskable * ((1 - uniform) * shares + uniform / maskable.sum(axis=1, keepdims=True))
 
 
 def second_moments(norms: numpy.ndarray, q: numpy.ndarray, maskable: numpy.ndarray) -> numpy.ndarray:
-    """Give by sentence the second moment under q, uniform masks and q*: norms, q (B, T), 0 elsewhere -> (B, 3)."""
+    """Return by sentence the second moment under q, uniform masks and q*: norms, q (B, T), 0 elsewhere -> (B, 3)."""
     n = maskable.sum(axis=1)
     squares = norms * norms
     under_q = (squares / numpy.where(maskable, q, 1.0)).sum(axis=1) / (n * n)
@@ -90,26 +90,29 @@ def second_moments(norms: numpy.ndarray, q: numpy.ndarray, maskable: numpy.ndarr
 
 
 def headroom(moments: numpy.ndarray) -> float:
-    """Give the part of uniform masks' second moment that q* takes away, over all sentences: moments (B, 3)."""
+    """Return the part of uniform masks' second moment that q* takes away, over all sentences: moments (B, 3)."""
     _, even, least = moments.sum(axis=0)
     return float((even - least) / even)
 
 
 def share_won(moments: numpy.ndarray) -> float:
-    """Give the share of the headroom that q wins, a ratio of sums over sentences, 0 where there is none: moments (B, 3)."""
+    """Return the share of the headroom that q wins, 0 where there is none.
+
+    It is a ratio of sums over sentences: moments (B, 3) as `second_moments` gives them.
+    """
     under_q, even, least = moments.sum(axis=0)
     return float((even - under_q) / (even - least)) if even > least else 0.0
 
 
 def _correlation(a: numpy.ndarray, b: numpy.ndarray) -> float:
-    """Give Pearson's, 0 where one of them does not vary."""
+    """Return Pearson's, 0 where one of them does not vary."""
     a, b = a - a.mean(), b - b.mean()
     scale = numpy.sqrt((a @ a) * (b @ b))
     return float(a @ b / scale) if scale > 0 else 0.0
 
 
 def _line(f: numpy.ndarray, true: numpy.ndarray) -> tuple[float, float, float]:
-    """Give slope, intercept and root mean square error of the line that predicts `true` from f, both (N,)."""
+    """Return slope, intercept and root mean square error of the line that predicts `true` from f, both (N,)."""
     centred = f - f.mean()
     spread = centred @ centred
     slope = float(centred @ true / spread) if spread > 0 else 0.0

@@ -31,17 +31,17 @@ class MaskDistribution(abc.ABC):
 
     @abc.abstractmethod
     def log_prob(self, positions) -> numpy.ndarray:
-        """Give log P(mask) in nats for integer positions (..., B, K), in any order, padded with -1 -> (..., B).
+        """Return log P(mask) in nats for integer positions (..., B, K), in any order, padded with -1 -> (..., B).
 
         It is -inf for a mask that cannot occur. Raises InputError for positions that no mask has.
         """
 
     @abc.abstractmethod
     def inclusion_probabilities(self) -> numpy.ndarray:
-        """Give the probability of every position to be masked -> (B, T), 0 where it is not maskable."""
+        """Return the probability of every position to be masked -> (B, T), 0 where it is not maskable."""
 
     def members(self, positions) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Give masks as bools and which of them can occur: positions (..., B, K) -> (..., B, T), (..., B).
+        """Return masks as bools and which of them can occur: positions (..., B, K) -> (..., B, T), (..., B).
 
         A mask can occur if all of its positions are maskable, and there are k of them (where there is a k).
         Raises InputError for positions of another shape, out of range or repeated.
@@ -54,7 +54,7 @@ class MaskDistribution(abc.ABC):
 
 
 def maskable_positions(n) -> numpy.ndarray:
-    """Give where a mask may fall as bool (B, T), from that array or from a number of positions: one sentence (1, n).
+    """Return where a mask may fall as bool (B, T), from that array or from a number of positions: one sentence (1, n).
 
     Raises InputError for anything else, and for a sentence in which nothing is maskable.
     """
@@ -73,7 +73,7 @@ def maskable_positions(n) -> numpy.ndarray:
 
 
 def mask_sizes(k, maskable: numpy.ndarray) -> numpy.ndarray:
-    """Give the number of positions to mask by sentence, int64 (B,), from one number or an array (B,).
+    """Return the number of positions to mask by sentence, int64 (B,), from one number or an array (B,).
 
     Raises InputError for numbers that are not whole, below 1, or above what the sentence has.
     """
@@ -90,7 +90,7 @@ def mask_sizes(k, maskable: numpy.ndarray) -> numpy.ndarray:
 
 
 def per_position(values, maskable, what: str) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Give one number a position as float64 (B, T), and maskable (B, T); values (T,) are those of one sentence.
+    """Return one number a position as float64 (B, T), and maskable (B, T); values (T,) are those of one sentence.
 
     `maskable` None means everywhere. Raises InputError for other shapes, and for NaN or infinity where maskable; what
     stands elsewhere is of no concern.
@@ -107,13 +107,13 @@ def per_position(values, maskable, what: str) -> tuple[numpy.ndarray, numpy.ndar
 
 
 def checked_log_weights(values, maskable, what: str) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Give log weights as `per_position` does, with -inf where nothing is maskable."""
+    """Return log weights as `per_position` does, with -inf where nothing is maskable."""
     values, maskable = per_position(values, maskable, what)
     return numpy.where(maskable, values, -numpy.inf), maskable
 
 
 def inclusion_targets(values, maskable) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
-    """Give wanted inclusion probabilities (B, T), 0 where not maskable, maskable (B, T), and their sums k (B,).
+    """Return wanted inclusion probabilities (B, T), 0 where not maskable, maskable (B, T), and their sums k (B,).
 
     Raises InputError where they are not above 0 and at most 1, or do not add up to a whole number.
     """
@@ -133,7 +133,7 @@ def inclusion_targets(values, maskable) -> tuple[numpy.ndarray, numpy.ndarray, n
 
 
 def indicators(positions, B: int, T: int) -> numpy.ndarray:
-    """Give masks as bools: integer positions (..., B, K) padded with -1 -> (..., B, T).
+    """Return masks as bools: integer positions (..., B, K) padded with -1 -> (..., B, T).
 
     Raises InputError for positions of another shape, out of range or repeated in one mask.
     """
@@ -151,7 +151,10 @@ def indicators(positions, B: int, T: int) -> numpy.ndarray:
 
 
 def positions_of(chosen: numpy.ndarray, width: int) -> numpy.ndarray:
-    """Give masks as positions, ascending: bools (S, B, T), at most `width` of them true in a row -> int64 (S, B, width)."""
+    """Return masks as positions, ascending.
+
+    chosen bool (S, B, T), at most `width` of them true in a row -> int64 (S, B, width).
+    """
     positions = numpy.full((*chosen.shape[:-1], width), -1, numpy.int64)
     s, b, t = numpy.nonzero(chosen)  # row by row, ascending in t
     positions[s, b, (numpy.cumsum(chosen, axis=-1) - 1)[s, b, t]] = t
@@ -159,7 +162,7 @@ def positions_of(chosen: numpy.ndarray, width: int) -> numpy.ndarray:
 
 
 def first_of(order: numpy.ndarray, k: numpy.ndarray) -> numpy.ndarray:
-    """Give the first k (B,) of positions put in order (S, B, K) as a mask: ascending, padded with -1."""
+    """Return the first k (B,) of positions put in order (S, B, K) as a mask: ascending, padded with -1."""
     beyond = numpy.iinfo(order.dtype).max
     mask = numpy.sort(numpy.where(numpy.arange(order.shape[-1]) < k[:, None], order, beyond), axis=-1)
     return numpy.where(mask == beyond, -1, mask)

@@ -40,7 +40,7 @@ class ConditionalBernoulli(MaskDistribution):
 
     @classmethod
     def from_inclusion_probabilities(cls, inclusion, maskable=None) -> "ConditionalBernoulli":
-        """Give the one whose inclusion probabilities are these: (B, T), or (T,); they add up to k in every sentence.
+        """Return the one whose inclusion probabilities are these: (B, T), or (T,); they add up to k in every sentence.
 
         It is found by iteration (see `_log_odds_of`). Raises InputError for probabilities that are not above 0 and below
         1 where maskable, that do not add up to a whole number, or that the iteration does not reach.
@@ -72,7 +72,7 @@ class ConditionalBernoulli(MaskDistribution):
         return numpy.exp(self.log_inclusion_probabilities()[0])
 
     def log_inclusion_probabilities(self) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Give log P(i in M) and log P(i not in M) -> both (B, T), each exact however near the other is to 1.
+        """Return log P(i in M) and log P(i not in M) -> both (B, T), each exact however near the other is to 1.
 
         P(i in M) = w_i e_(k-1)(without i) / e_k, and e without i is joined from what comes before i and after it.
         """
@@ -83,7 +83,7 @@ class ConditionalBernoulli(MaskDistribution):
         return inside, outside
 
     def grad_log_prob(self, positions) -> numpy.ndarray:
-        """Give d log P(M) / d log_odds for positions (..., B, K) -> (..., B, T): indicator minus inclusion probability.
+        """Return d log P(M) / d log_odds for positions (..., B, K) -> (..., B, T): indicator minus inclusion probability.
 
         Raises InputError as `log_prob` does, and for a mask that cannot occur.
         """
@@ -94,7 +94,7 @@ class ConditionalBernoulli(MaskDistribution):
 
 
 def _log_odds_of(inclusion, maskable, k):
-    """Give log-odds (B, T), 0 where not maskable, whose inclusion probabilities are `inclusion`, up to a constant.
+    """Return log-odds (B, T), 0 where not maskable, whose inclusion probabilities are `inclusion`, up to a constant.
 
     Each step adds half of what is missing in the log-odds of inclusion. Near the solution what is missing shrinks by
     I - J/2 with J = D^-1 Cov, Cov the covariance of the indicators and D its diagonal. As correlations between indicators
@@ -124,7 +124,7 @@ def _log_odds_of(inclusion, maskable, k):
 
 
 def log_tails(log_weights: numpy.ndarray, K: int) -> numpy.ndarray:
-    """Give log e_j of the weights from position t on: log_weights (B, T), -inf for none -> (T+1, B, K+1)."""
+    """Return log e_j of the weights from position t on: log_weights (B, T), -inf for none -> (T+1, B, K+1)."""
     B, T = log_weights.shape
     tails = numpy.full((T + 1, B, K + 1), -numpy.inf)
     tails[:, :, 0] = 0.0  # e_0 = 1, also of no weights at all
@@ -135,12 +135,12 @@ def log_tails(log_weights: numpy.ndarray, K: int) -> numpy.ndarray:
 
 
 def log_heads(log_weights: numpy.ndarray, K: int) -> numpy.ndarray:
-    """Give log e_j of the weights before position t: log_weights (B, T) -> (T+1, B, K+1)."""
+    """Return log e_j of the weights before position t: log_weights (B, T) -> (T+1, B, K+1)."""
     return log_tails(log_weights[:, ::-1], K)[::-1]
 
 
 def log_join(left: numpy.ndarray, right: numpy.ndarray, order: numpy.ndarray) -> numpy.ndarray:
-    """Give log e_order of two lists taken together, from theirs: both (T, B, K+1), order (B,) -> (T, B).
+    """Return log e_order of two lists taken together, from theirs: both (T, B, K+1), order (B,) -> (T, B).
 
     e_order(both) = sum_j e_j(left) e_(order - j)(right).
     """

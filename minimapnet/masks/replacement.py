@@ -46,7 +46,7 @@ def bert_mixture(rng, ids, positions, mask_token_id: int, vocab_size: int, speci
 
 
 def _checked(ids, positions):
-    """Give ids (B, T) as int64 on the host, and where they are masked (B, T)."""
+    """Return ids (B, T) as int64 on the host, and where they are masked (B, T)."""
     ids, positions = backend.to_host(ids), backend.to_host(positions)
     if ids.dtype.kind not in "iu" or ids.ndim != 2:
         raise InputError(f"token ids must be integers of shape (sentences, tokens), not {ids.dtype} {ids.shape}")

@@ -117,7 +117,10 @@ class SpanMasks(MaskDistribution):
         return positions_of(chosen.reshape(size, B, T), int(self.k.max()))
 
     def _next_span(self, rng, chosen, sentence, stops):
-        """Give the positions that one more span adds to each mask: chosen (R, T), sentence (R,), stops (R, T) -> (R, T)."""
+        """Return the positions that one more span adds to each mask.
+
+        chosen (R, T), sentence (R,), stops (R, T) -> (R, T).
+        """
         free = self.maskable[sentence] & ~chosen  # (R, T)
         start = numpy.where(free, rng.random(free.shape), -1.0).argmax(axis=1)[:, None]  # (R, 1)
         length = 1 + numpy.searchsorted(_length_reached(), rng.random(len(start)), side="right")[:, None]  # (R, 1)
@@ -147,6 +150,6 @@ def _numbered(words):
 
 
 def _length_reached():
-    """Give P(length <= l) of a span for l = 1 .. LONGEST_SPAN - 1 (beyond the last of them is the longest)."""
+    """Return P(length <= l) of a span for l = 1 .. LONGEST_SPAN - 1 (beyond the last of them is the longest)."""
     share = (1 - SPAN_STOP) ** numpy.arange(LONGEST_SPAN)
     return (numpy.cumsum(share) / share.sum())[:-1]

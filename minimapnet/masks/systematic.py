@@ -59,7 +59,7 @@ class SystematicMasks(MaskDistribution):
 
 
 def _whole_lengths(inclusion, k):
-    """Give the lengths (B, T) in units of 2^-40, adding up to k (B,); what rounding left over goes to the middlemost."""
+    """Return the lengths (B, T) in units of 2^-40, adding up to k (B,); what rounding left over goes to the middlemost."""
     lengths = numpy.rint(inclusion * UNIT).astype(numpy.int64)  # (B, T)
     middle = numpy.abs(lengths - UNIT // 2).argmin(axis=1)  # (B,), far from 0 and 1, where there is room
     lengths[numpy.arange(len(k)), middle] += k * UNIT - lengths.sum(axis=1)

@@ -104,5 +104,5 @@ class SinglePosition(MaskDistribution):
 
 
 def log_binomial(n, k):
-    """Give log C(n, k) of whole numbers, elementwise."""
+    """Return log C(n, k) of whole numbers, elementwise."""
     return special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)

@@ -14,7 +14,7 @@ def attention_forward(qkv, heads, bias=None, keep=None):
     """Let every token gather the values of the tokens it attends to.
 
     qkv (B, T, 3C) holds queries, keys and values side by side; bias (B, 1, 1, T) is added to the scores, hugely negative
-    at padding; keep (B, H, T, T) is dropout's mask on the probabilities, or None. Gives out (B, T, C) and the cache.
+    at padding; keep (B, H, T, T) is dropout's mask on the probabilities, or None. Returns out (B, T, C) and the cache.
     """
     xp = backend.xp
     B, T, C = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
@@ -71,7 +71,7 @@ def attention_backward(dout, cache):
     return dqkv
 
 
-def attention_row_backward(dmixed, cache, places):
+def single_query_backward(dmixed, cache, places):
     """Go back from one token's output alone, for each of R replicas: dmixed (B, R, C), places (B, R) in [0, T).
 
     Only the query at that place was asked. So of the scores' gradients one row is left, and the gradients of the keys and

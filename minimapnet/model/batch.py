@@ -25,7 +25,7 @@ class Sentences:
     where: slice
 
     def part(self, where: slice):
-        """Give the sentences of a slice."""
+        """Return the sentences of a slice."""
         bias = None if self.bias is None else self.bias[where]
         return replace(self, inputs=self.inputs[where], types=self.types[where], bias=bias, where=where)
 
@@ -46,7 +46,7 @@ class MaskedBatch:
     width: int
 
     def tokens(self, where: slice) -> slice:
-        """Give the masked tokens, as a slice of range(N), of a slice of the sentences."""
+        """Return the masked tokens, as a slice of range(N), of a slice of the sentences."""
         return slice(int(self.starts[where.start]), int(self.starts[where.stop]))
 
     def by_sentence(self, rows):
@@ -59,7 +59,7 @@ class MaskedBatch:
         return out.reshape(B, self.width, -1)
 
     def part(self, where: slice):
-        """Give the batch of some of the sentences, its `places` still those of the whole."""
+        """Return the batch of some of the sentences, its `places` still those of the whole."""
         tokens = self.tokens(where)
         length = self.sentences.inputs.shape[1]
         return MaskedBatch(

@@ -58,13 +58,13 @@ class Bert:
         return "word_embedding" if self.config.tie_word_embeddings else "head.decoder.weight"
 
     def to_device(self) -> "Bert":
-        """Move the parameters to the device in use now; give the model itself."""
+        """Move the parameters to the device in use now; return the model itself."""
         self.flat = backend.to_device(self.flat if isinstance(self.flat, backend.xp.ndarray) else backend.to_host(self.flat))
         self.params = parameters.flat_views(self.flat, self.shapes)
         return self
 
     def encode(self, ids, attention_mask=None, token_type_ids=None):
-        """Give the last layer's output for ids (B, T) -> (B, T, C), on the device in use.
+        """Return the last layer's output for ids (B, T) -> (B, T, C), on the device in use.
 
         Raises InputError for ids out of range and sentences longer than the model.
         """
@@ -80,7 +80,7 @@ class Bert:
         return out
 
     def logits(self, ids, attention_mask=None, token_type_ids=None):
-        """Give the logits of every token's place, for ids (B, T) as they stand -> (B, T, V), on the device in use.
+        """Return the logits of every token's place, for ids (B, T) as they stand -> (B, T, V), on the device in use.
 
         Raises InputError as `encode` does, and for a model that came without a masked-language-model head.
         """
@@ -91,7 +91,7 @@ class Bert:
         return logits.reshape(B, T, -1)
 
     def forward(self, batch: MaskedBatch, dropout=None):
-        """Give the loss of every masked token (N,) and the cache of the backward."""
+        """Return the loss of every masked token (N,) and the cache of the backward."""
         self._need_head()
 
         # 1. through the layers, the last of them at the masked places alone
@@ -104,18 +104,18 @@ class Bert:
         losses, loss_cache = layers.cross_entropy_forward(logits, batch.targets)  # (N,)
         return losses, (encoder_cache, head_cache, loss_cache)
 
-    def backward(self, dlosses, cache, reader) -> None:
-        """The mirror of `forward`: dlosses (N,); what becomes of the parameters' gradients is up to `reader`."""
+    def backward(self, dlosses, cache, accumulator) -> None:
+        """The mirror of `forward`: dlosses (N,); what becomes of the parameters' gradients is up to `accumulator`."""
         encoder_cache, head_cache, loss_cache = cache
 
         # 3. losses = cross_entropy(logits, targets)
         dlogits = layers.cross_entropy_backward(dlosses, loss_cache)  # (N, V)
 
         # 2. logits = head(hidden)
-        dhidden = self.head_backward(dlogits, head_cache, reader)  # (N, C)
+        dhidden = self.head_backward(dlogits, head_cache, accumulator)  # (N, C)
 
         # 1. hidden = encoder(sentences)
-        self.encoder_backward(dhidden, encoder_cache, reader)
+        self.encoder_backward(dhidden, encoder_cache, accumulator)
 
     def head_forward(self, hidden):
         """hidden (N, C) -> logits (N, V): transform, GELU, LayerNorm, decoder."""
@@ -126,13 +126,13 @@ class Bert:
         logits, decoder_cache = layers.decoder_forward(x, p[self.decoder_name], p["head.decoder.bias"])  # (N, V)
         return logits, (transform_cache, gelu_cache, norm_cache, decoder_cache)
 
-    def head_backward(self, dlogits, cache, reader):
+    def head_backward(self, dlogits, cache, accumulator):
         """The mirror of `head_forward`: dlogits (N, V) -> dhidden (N, C)."""
         transform_cache, gelu_cache, norm_cache, decoder_cache = cache
-        dx = layers.decoder_backward(dlogits, decoder_cache, reader)  # (N, C)
-        dx = layers.layernorm_backward(dx, norm_cache, "head.norm", reader)  # (N, C)
+        dx = layers.decoder_backward(dlogits, decoder_cache, accumulator)  # (N, C)
+        dx = layers.layernorm_backward(dx, norm_cache, "head.norm", accumulator)  # (N, C)
         dx = layers.gelu_backward(dx, gelu_cache)  # (N, C)
-        return layers.linear_backward(dx, transform_cache, "head.transform", reader)  # (N, C)
+        return layers.linear_backward(dx, transform_cache, "head.transform", accumulator)  # (N, C)
 
     def encoder_forward(self, sentences: Sentences, rows=None, dropout=None):
         """Sentences -> the last layer's output (B, T, C), or (N, C) where `rows` (N,) names the places in B*T wanted."""
@@ -146,12 +146,12 @@ class Bert:
             caches.append(cache)
         return x, (embedding_cache, caches)
 
-    def encoder_backward(self, dx, cache, reader) -> None:
+    def encoder_backward(self, dx, cache, accumulator) -> None:
         """The mirror of `encoder_forward`."""
         embedding_cache, caches = cache
         for i in reversed(range(len(caches))):
-            dx = self.layer_backward(i, dx, caches[i], reader)  # (B, T, C)
-        self.embedding_backward(dx, embedding_cache, reader)
+            dx = self.layer_backward(i, dx, caches[i], accumulator)  # (B, T, C)
+        self.embedding_backward(dx, embedding_cache, accumulator)
 
     def embedding_forward(self, sentences, dropout=None):
         """What stands where, and in which sentence of the two: inputs (B, T) -> x (B, T, C)."""
@@ -166,14 +166,14 @@ class Bert:
         x, keep = layers.dropout_forward(x, self._keep_hidden(dropout, "embedding", sentences))  # (B, T, C)
         return x, (words_cache, places_cache, types_cache, norm_cache, keep)
 
-    def embedding_backward(self, dx, cache, reader) -> None:
+    def embedding_backward(self, dx, cache, accumulator) -> None:
         """The mirror of `embedding_forward`."""
         words_cache, places_cache, types_cache, norm_cache, keep = cache
         dx = layers.dropout_backward(dx, keep)  # (B, T, C)
-        dx = layers.layernorm_backward(dx, norm_cache, "embedding_norm", reader)  # (B, T, C)
-        layers.embedding_backward(dx, types_cache, "type_embedding", reader)
-        layers.embedding_backward(dx, places_cache, "position_embedding", reader)
-        layers.embedding_backward(dx, words_cache, "word_embedding", reader)
+        dx = layers.layernorm_backward(dx, norm_cache, "embedding_norm", accumulator)  # (B, T, C)
+        layers.embedding_backward(dx, types_cache, "type_embedding", accumulator)
+        layers.embedding_backward(dx, places_cache, "position_embedding", accumulator)
+        layers.embedding_backward(dx, words_cache, "word_embedding", accumulator)
 
     def layer_forward(self, i, x, sentences, rows=None, dropout=None):
         """Layer i: x (B, T, C) -> (B, T, C), or (N, C) where only the places `rows` (N,) are wanted.
@@ -196,19 +196,19 @@ class Bert:
         x, tokenwise_cache = self.tokenwise_forward(i, x, mixed, keeps)
         return x, (mixing_cache, tokenwise_cache, rows, (B, T, C))
 
-    def layer_backward(self, i, dx, cache, reader):
+    def layer_backward(self, i, dx, cache, accumulator):
         """The mirror of `layer_forward`: dx (B, T, C), or (N, C) -> (B, T, C)."""
         mixing_cache, tokenwise_cache, rows, shape = cache
 
         # 3. x = tokenwise(x, mixed)
-        dx, dmixed = self.tokenwise_backward(i, dx, tokenwise_cache, reader)
+        dx, dmixed = self.tokenwise_backward(i, dx, tokenwise_cache, accumulator)
 
         # 2. x, mixed = x[rows], mixed[rows]
         if rows is not None:
             dx, dmixed = scatter(dx, rows, shape), scatter(dmixed, rows, shape)  # (B, T, C)
 
         # 1. mixed = mixing(x)
-        return self.mixing_backward(i, dx, dmixed, mixing_cache, reader)  # (B, T, C)
+        return self.mixing_backward(i, dx, dmixed, mixing_cache, accumulator)  # (B, T, C)
 
     def mixing_forward(self, i, x, sentences, dropout=None):
         """Where the tokens meet: x (B, T, C) -> mixed (B, T, C)."""
@@ -217,11 +217,11 @@ class Bert:
         mixed, attention_cache = attention_forward(qkv, self.config.num_attention_heads, sentences.bias, keep)  # (B, T, C)
         return mixed, (qkv_cache, attention_cache)
 
-    def mixing_backward(self, i, past, dmixed, cache, reader):
+    def mixing_backward(self, i, past, dmixed, cache, accumulator):
         """The mirror of `mixing_forward`: dmixed (B, T, C), and `past` (B, T, C) of what x does besides -> dx (B, T, C)."""
         qkv_cache, attention_cache = cache
         dqkv = attention_backward(dmixed, attention_cache)  # (B, T, 3C)
-        dx = layers.linear_backward(dqkv, qkv_cache, f"layer{i}.qkv", reader)  # (B, T, C)
+        dx = layers.linear_backward(dqkv, qkv_cache, f"layer{i}.qkv", accumulator)  # (B, T, C)
         dx += past
         return dx
 
@@ -245,34 +245,34 @@ class Bert:
         attention = (out_cache, keep_attention, attention_norm_cache)
         return x, (attention, in_cache, gelu_cache, feed_cache, keep_feed, feed_norm_cache)
 
-    def tokenwise_backward(self, i, dx, cache, reader):
+    def tokenwise_backward(self, i, dx, cache, accumulator):
         """The mirror of `tokenwise_forward`: dx (..., C) -> (dx, dmixed), both (..., C)."""
-        dx = self.feed_backward(i, dx, cache, reader)  # (..., C)
-        return self.gathered_backward(i, dx, cache, reader)
+        dx = self.feed_backward(i, dx, cache, accumulator)  # (..., C)
+        return self.gathered_backward(i, dx, cache, accumulator)
 
-    def feed_backward(self, i, dx, cache, reader):
+    def feed_backward(self, i, dx, cache, accumulator):
         """The mirror of `tokenwise_forward`'s stages 2 and 3: dx (..., C) -> (..., C)."""
         _, in_cache, gelu_cache, feed_cache, keep_feed, feed_norm_cache = cache
 
         # 3. x = norm(dropout(y) + x)
-        dx = layers.layernorm_backward(dx, feed_norm_cache, f"layer{i}.feed_norm", reader)
+        dx = layers.layernorm_backward(dx, feed_norm_cache, f"layer{i}.feed_norm", accumulator)
         dy = layers.dropout_backward(dx, keep_feed)
 
         # 2. y = feed_out(gelu(feed_in(x)))
-        dy = layers.linear_backward(dy, feed_cache, f"layer{i}.feed_out", reader)  # (..., F)
+        dy = layers.linear_backward(dy, feed_cache, f"layer{i}.feed_out", accumulator)  # (..., F)
         dy = layers.gelu_backward(dy, gelu_cache)
-        dy = layers.linear_backward(dy, in_cache, f"layer{i}.feed_in", reader)  # (..., C)
+        dy = layers.linear_backward(dy, in_cache, f"layer{i}.feed_in", accumulator)  # (..., C)
         dy += dx
         return dy
 
-    def gathered_backward(self, i, dx, cache, reader):
+    def gathered_backward(self, i, dx, cache, accumulator):
         """The mirror of `tokenwise_forward`'s stage 1: dx (..., C) -> (dx, dmixed), both (..., C)."""
         out_cache, keep_attention, attention_norm_cache = cache[0]
 
         # 1. x = norm(dropout(attention_out(mixed)) + x)
-        dx = layers.layernorm_backward(dx, attention_norm_cache, f"layer{i}.attention_norm", reader)
+        dx = layers.layernorm_backward(dx, attention_norm_cache, f"layer{i}.attention_norm", accumulator)
         dy = layers.dropout_backward(dx, keep_attention)
-        return dx, layers.linear_backward(dy, out_cache, f"layer{i}.attention_out", reader)
+        return dx, layers.linear_backward(dy, out_cache, f"layer{i}.attention_out", accumulator)
 
     def _linear(self, name, x):
         return layers.linear_forward(x, self.params[f"{name}.weight"], self.params[f"{name}.bias"])

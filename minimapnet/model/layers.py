@@ -2,7 +2,7 @@
 
 A backward is the mirror of its forward: it undoes the stages in reverse and quotes each line. It writes to nothing it was
 given, since many backwards may follow one forward. What becomes of a parameter's gradient is not decided here: a layer
-hands its input and its output's gradient to a *reader* (see accumulators.py), which adds up whatever it is after.
+hands its input and its output's gradient to a *accumulator* (see accumulators.py), which adds up whatever it is after.
 
 The cache of B sentences serves R replicas of each of them at once: `dout` then is (R, B, T, C) where it else is (B, T, C),
 and every line below broadcasts.
@@ -21,10 +21,13 @@ def linear_forward(x, weight, bias):
     return y.reshape(*x.shape[:-1], len(bias)), (x, weight)
 
 
-def linear_backward(dy, cache, name, reader):
-    """dx = dy @ W^T. dy (B, T, F) -> dx (B, T, C); `reader.linear` gets what dW = x^T dy and db = sum dy are made of."""
+def linear_backward(dy, cache, name, accumulator):
+    """dx = dy @ W^T. dy (B, T, F) -> dx (B, T, C).
+
+    `accumulator.linear` gets what dW = x^T dy and db = sum dy are made of.
+    """
     x, weight = cache
-    reader.linear(name, x, dy)
+    accumulator.linear(name, x, dy)
     rows = dy.reshape(-1, dy.shape[-1])  # (B*T, F)
     return (rows @ weight.T).reshape(*dy.shape[:-1], len(weight))
 
@@ -45,10 +48,10 @@ def layernorm_forward(x, weight, bias, eps):
     return y, (xhat, rstd, weight)
 
 
-def layernorm_backward(dy, cache, name, reader):
+def layernorm_backward(dy, cache, name, accumulator):
     """dx = rstd * (dxhat - mean(dxhat) - xhat * mean(dxhat * xhat)) with dxhat = dy * weight."""
     xhat, rstd, weight = cache
-    reader.layernorm(name, xhat, dy)
+    accumulator.layernorm(name, xhat, dy)
     return backend.kernels.layernorm_backward(dy, xhat, rstd, weight)
 
 
@@ -57,9 +60,9 @@ def embedding_forward(ids, weight):
     return weight[ids], ids
 
 
-def embedding_backward(dy, ids, name, reader):
-    """Nothing lies before an embedding: only the reader is told."""
-    reader.embedding(name, ids, dy)
+def embedding_backward(dy, ids, name, accumulator):
+    """Nothing lies before an embedding: only the accumulator is told."""
+    accumulator.embedding(name, ids, dy)
 
 
 def decoder_forward(h, weight, bias):
@@ -69,10 +72,10 @@ def decoder_forward(h, weight, bias):
     return logits, (h, weight)
 
 
-def decoder_backward(dlogits, cache, reader):
-    """dh = dlogits @ E. dlogits (N, V) -> dh (N, C); tied to the word embedding or not, the reader knows."""
+def decoder_backward(dlogits, cache, accumulator):
+    """dh = dlogits @ E. dlogits (N, V) -> dh (N, C); tied to the word embedding or not, the accumulator knows."""
     h, weight = cache
-    reader.decoder(h, dlogits)
+    accumulator.decoder(h, dlogits)
     return dlogits @ weight
 
 
@@ -113,7 +116,7 @@ class Dropout:
         self.dtype, self.seed, self.step, self.first = config.dtype, seed, step, first
 
     def keep(self, place: str, p: float, sentences: slice, shape: tuple[int, ...]):
-        """Give the mask (B, *shape) of 0 and 1/(1-p) for these sentences of the batch, or None where p is 0."""
+        """Return the mask (B, *shape) of 0 and 1/(1-p) for these sentences of the batch, or None where p is 0."""
         if p == 0:
             return None
         draws = [

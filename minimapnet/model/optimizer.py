@@ -17,24 +17,30 @@ class AdamW:
     Source: Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2.
     """
 
-    def __init__(self, model, betas=(0.9, 0.98), eps: float = 1e-6, weight_decay: float = 0.01, clip: float = 1.0):
-        """`clip` is the largest Euclidean norm that a gradient may have; a longer one is shortened to it.
+    def __init__(self, model, betas=(0.9, 0.98), eps: float = 1e-6, weight_decay: float = 0.01, max_grad_norm: float = 1.0):
+        """`max_grad_norm` is the largest Euclidean norm that a gradient may have; a longer one is shortened to it.
 
         Raises InputError for values outside their range.
         """
-        if not all(0 <= beta < 1 for beta in betas) or not eps > 0 or not weight_decay >= 0 or not clip > 0:
+        if not all(0 <= beta < 1 for beta in betas) or not eps > 0 or not weight_decay >= 0 or not max_grad_norm > 0:
             raise InputError(
-                f"AdamW needs betas in [0, 1), eps > 0, weight_decay >= 0 and clip > 0, "
-                f"not {betas}, {eps}, {weight_decay} and {clip}"
+                f"AdamW needs betas in [0, 1), eps > 0, weight_decay >= 0 and max_grad_norm > 0, "
+                f"not {betas}, {eps}, {weight_decay} and {max_grad_norm}"
             )
-        self.model, self.betas, self.eps, self.weight_decay, self.clip = model, betas, eps, weight_decay, clip
+        self.model, self.betas, self.eps, self.weight_decay, self.max_grad_norm = (
+            model,
+            betas,
+            eps,
+            weight_decay,
+            max_grad_norm,
+        )
         self.steps = 0
         self.mean, self.square = backend.xp.zeros_like(model.flat), backend.xp.zeros_like(model.flat)
         self.gradient = backend.xp.zeros_like(model.flat)
         self._decayed = parameters.decayed_size(model.shapes)
 
     def step(self, gradients: dict, lr: float) -> float:
-        """Update the model from `gradients` {name: array}, which stay as they are; give their norm before clipping.
+        """Update the model from `gradients` {name: array}, which stay as they are; return their norm before clipping.
 
         A gradient that is not finite changes nothing: its norm, infinite or NaN, is given for the caller to act on.
         """
@@ -48,8 +54,8 @@ class AdamW:
             norm = math.sqrt(float(self.gradient @ self.gradient))
         if not math.isfinite(norm):
             return norm
-        if norm > self.clip:
-            self.gradient *= self.clip / norm
+        if norm > self.max_grad_norm:
+            self.gradient *= self.max_grad_norm / norm
         self.steps += 1
         backend.kernels.adamw_step(
             self.model.flat,
@@ -66,7 +72,7 @@ class AdamW:
         return norm
 
     def state(self) -> dict:
-        """Give what a resumed run needs, as copies on the host: the two moments (n,) and the number of updates ()."""
+        """Return what a resumed run needs, as copies on the host: the two moments (n,) and the number of updates ()."""
         moments = {"mean": self.mean, "square": self.square}
         return {name: backend.to_host(array).copy() for name, array in moments.items()} | {"steps": numpy.array(self.steps)}
 

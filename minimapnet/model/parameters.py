@@ -26,7 +26,7 @@ from minimapnet.model.config import BertConfig
 
 
 def parameter_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
-    """Give the shape of every parameter by name, in the order of the forward pass."""
+    """Return the shape of every parameter by name, in the order of the forward pass."""
     V, C, F = config.vocab_size, config.hidden_size, config.intermediate_size
     shapes = {
         "word_embedding": (V, C),
@@ -58,12 +58,15 @@ def parameter_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
 
 
 def flat_order(shapes: dict[str, tuple[int, ...]]) -> list[str]:
-    """Give the names as they lie in the flat buffer: weights and tables first, since weight decay is theirs alone."""
+    """Return the names as they lie in the flat buffer: weights and tables first, since weight decay is theirs alone."""
     return sorted(shapes, key=lambda name: len(shapes[name]) == 1)
 
 
 def decayed_size(shapes: dict[str, tuple[int, ...]]) -> int:
-    """Give the number of values at the start of the flat buffer that weight decay acts on: all but biases and LayerNorms."""
+    """Return the number of values at the start of the flat buffer that weight decay acts on.
+
+    These are all but biases and LayerNorms.
+    """
     return sum(math.prod(shape) for shape in shapes.values() if len(shape) > 1)
 
 
@@ -78,7 +81,7 @@ def flat_views(flat, shapes: dict[str, tuple[int, ...]]) -> dict:
 
 
 def empty_flat(shapes: dict[str, tuple[int, ...]], dtype: str):
-    """Give an uninitialised flat buffer for these shapes, on the device in use."""
+    """Return an uninitialised flat buffer for these shapes, on the device in use."""
     return backend.xp.empty(sum(map(math.prod, shapes.values())), dtype)
 
 

@@ -60,7 +60,7 @@ COUNTERS = {"embeddings.position_ids", "embeddings.token_type_ids"}  # 0, 1, 2, 
 
 
 def load(folder, mask_token_id=None, pad_token_id=None, dtype="float32") -> tuple[BertConfig, numpy.ndarray]:
-    """Read a folder: give the config and the parameters as a flat host buffer of `dtype` (see `parameters.flat_views`).
+    """Read a folder: return the config and the parameters as a flat host buffer of `dtype` (see `parameters.flat_views`).
 
     Raises InputError, in one line that names the file and the field or the tensor, for whatever is missing or does not fit.
     """
@@ -120,7 +120,7 @@ def _config(path: Path, fields: dict, **ours) -> BertConfig:
 
 
 def _by_plain_name(stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Give the tensors by today's names without `bert.`: old files say gamma and beta, and some have two names for one."""
+    """Return the tensors by today's names without `bert.`: old files say gamma and beta, and some have two names for one."""
     plain = {}
     for name, tensor in stored.items():
         name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name.removeprefix("bert."))
@@ -184,7 +184,7 @@ def _check_unused(config: BertConfig, stored: dict[str, StoredTensor], shapes: d
 
 
 def _their_names(name: str) -> list[str]:
-    """Give Hugging Face's names, without `bert.`, of the tensors that lie side by side in our parameter."""
+    """Return Hugging Face's names, without `bert.`, of the tensors that lie side by side in our parameter."""
     module, kind = name.rsplit(".", 1) if "." in name else (name, "weight")
     number = re.match(r"layer(\d+)\.", module)
     i = number.group(1) if number else ""
@@ -197,12 +197,12 @@ def _full_name(name: str, prefixed: bool) -> str:
 
 
 def _lies_transposed(name: str, shape: tuple[int, ...]) -> bool:
-    """Say whether a parameter is a linear layer's weight; tables of V, P or Y rows lie alike in both."""
+    """Return whether a parameter is a linear layer's weight; tables of V, P or Y rows lie alike in both."""
     return len(shape) == 2 and name.endswith(".weight") and name != "head.decoder.weight"
 
 
 def _their_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Give the shape there of each part of our parameter."""
+    """Return the shape there of each part of our parameter."""
     part = (*shape[:-1], shape[-1] // len(_their_names(name)))
     return part[::-1] if _lies_transposed(name, shape) else part
 
@@ -211,7 +211,7 @@ USUAL = {"mask_token": "[MASK]", "pad_token": "[PAD]"}
 
 
 def token_id(folder: Path, config: dict, token: str, given: int | None) -> int | None:
-    """Give the id of `token` ("mask_token" or "pad_token"), or None where nobody knows it.
+    """Return the id of `token` ("mask_token" or "pad_token"), or None where nobody knows it.
 
     What the folder says (its config.json, read as `config`, else its tokenizer's files) comes first, then what the caller
     has `given`.
@@ -231,7 +231,7 @@ def token_id(folder: Path, config: dict, token: str, given: int | None) -> int |
 
 
 def _from_tokenizer(folder: Path, token: str) -> tuple[int | None, str]:
-    """Give the id that the tokenizer's files have for the token, and the name of the file that says so."""
+    """Return the id that the tokenizer's files have for the token, and the name of the file that says so."""
     spelling = _spelling(folder, token)
     for name, ids in (("tokenizer.json", _ids_of_tokenizer_json), ("vocab.txt", _ids_of_vocab_txt)):
         if (folder / name).is_file():
@@ -242,7 +242,7 @@ def _from_tokenizer(folder: Path, token: str) -> tuple[int | None, str]:
 
 
 def _spelling(folder: Path, token: str) -> str:
-    """Give the token as the tokenizer writes it, "[MASK]" where no file says otherwise."""
+    """Return the token as the tokenizer writes it, "[MASK]" where no file says otherwise."""
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
             entry = read_json(folder / name).get(token)

@@ -33,7 +33,7 @@ class StoredTensor:
     start: int  # bytes from the beginning of the file
 
     def read(self) -> numpy.ndarray:
-        """Give the values, float16, float32 or float64 as stored; bfloat16 comes as float32, which holds it exactly."""
+        """Return the values, float16, float32 or float64 as stored; bfloat16 comes as float32, which holds it exactly."""
         values = numpy.fromfile(self.path, DTYPES[self.dtype], math.prod(self.shape), offset=self.start)
         if self.dtype == "BF16":
             values = (values.astype("<u4") << 16).view("<f4")  # a bfloat16 is the upper half of a float32
@@ -41,7 +41,7 @@ class StoredTensor:
 
 
 def read_json(path: Path) -> dict:
-    """Give the JSON object in a file.
+    """Return the JSON object in a file.
 
     Raises InputError where the file cannot be read, is not JSON, or holds something other than an object.
     """
@@ -57,7 +57,7 @@ def read_json(path: Path) -> dict:
 
 
 def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
-    """Give what model.safetensors holds, or the shards that model.safetensors.index.json lists, by name.
+    """Return what model.safetensors holds, or the shards that model.safetensors.index.json lists, by name.
 
     Raises InputError where there is neither, and where a file is damaged or cut short, or a shard or its tensor missing.
     """

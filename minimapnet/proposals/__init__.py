@@ -15,7 +15,7 @@ The interface is `proposal.Proposal`; scores are in `scores.py`. A mask's weight
 Those that learn their scores, by a MAPNet, are in `learner.py`.
 """
 
-from minimapnet.proposals.base import Proposal, Proposed
+from minimapnet.proposals.base import MaskBatch, Proposal
 from minimapnet.proposals.importance import PositionProposal, SetProposal, SingleProposal
 from minimapnet.proposals.pools import BatchPoolProposal, PoolProposal
 from minimapnet.proposals.structured import FullyExploredProposal, SpanProposal, UniformProposal, WholeWordProposal
@@ -23,10 +23,10 @@ from minimapnet.proposals.structured import FullyExploredProposal, SpanProposal,
 __all__ = [
     "BatchPoolProposal",
     "FullyExploredProposal",
+    "MaskBatch",
     "PoolProposal",
     "PositionProposal",
     "Proposal",
-    "Proposed",
     "SetProposal",
     "SingleProposal",
     "SpanProposal",

@@ -14,7 +14,7 @@ from minimapnet.masks.base import mask_sizes, maskable_positions
 
 
 @dataclass(frozen=True)
-class Proposed:
+class MaskBatch:
     """Masks and weights for `gradients`, all on the host.
 
     positions (N, K) int64, padded with -1; weights (N, K) float64, 0 where padded: the importance weight of the mask over
@@ -45,7 +45,7 @@ class Proposal(abc.ABC):
     learn_every: int = 1
 
     @abc.abstractmethod
-    def draw(self, model, ids, rng: numpy.random.Generator, maskable=None, attention_mask=None) -> Proposed:
+    def draw(self, model, ids, rng: numpy.random.Generator, maskable=None, attention_mask=None) -> MaskBatch:
         """Draw masks for ids (B, T), the *unmasked* tokens on the host.
 
         `maskable` bool (B, T) is true where a mask may fall, by default where `attention_mask` (B, T) is 1, or everywhere.
@@ -58,7 +58,7 @@ class Proposal(abc.ABC):
     def learn(self, norms: numpy.ndarray, lr_scale: float = 1.0) -> dict[str, float]:
         """Learn from the last draw: norms (N,), on the host, are those of the gradients of its rows' own weighted losses.
 
-        `lr_scale` is the model's learning rate as a share of its peak. Gives what a log should say of it.
+        `lr_scale` is the model's learning rate as a share of its peak. Returns what a log should say of it.
         """
         return {}
 
@@ -73,7 +73,7 @@ class Proposal(abc.ABC):
 
 
 def checked_batch(ids, maskable, attention_mask) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Give ids (B, T) on the host, and where a mask may fall as bool (B, T).
+    """Return ids (B, T) on the host, and where a mask may fall as bool (B, T).
 
     Raises InputError for other shapes, a sentence with nothing to mask, and padding that is maskable.
     """
@@ -92,7 +92,7 @@ def checked_batch(ids, maskable, attention_mask) -> tuple[numpy.ndarray, numpy.n
 
 
 def sizes(k, maskable: numpy.ndarray) -> numpy.ndarray:
-    """Give the number of positions to mask by sentence, int64 (B,).
+    """Return the number of positions to mask by sentence, int64 (B,).
 
     k is that number, or one for each sentence; or, as a float below 1, a share of the maskable positions (rounded, at least
     1). Raises InputError for others, naming the first sentence that has fewer maskable positions.
@@ -104,20 +104,20 @@ def sizes(k, maskable: numpy.ndarray) -> numpy.ndarray:
     return numpy.maximum(1, numpy.rint(k * maskable.sum(axis=1)).astype(numpy.int64))
 
 
-def spread(importance: numpy.ndarray, positions: numpy.ndarray) -> numpy.ndarray:
+def split_weight_over_positions(importance: numpy.ndarray, positions: numpy.ndarray) -> numpy.ndarray:
     """Share each mask's importance weight among its positions: (N,), (N, K) -> weights (N, K), 0 where padded."""
     masked = positions != -1
     return masked * (importance / masked.sum(axis=1))[:, None]
 
 
-def with_rows(drawn: Proposed, ids: numpy.ndarray, attention_mask, sentences: numpy.ndarray) -> Proposed:
+def with_rows(drawn: MaskBatch, ids: numpy.ndarray, attention_mask, sentences: numpy.ndarray) -> MaskBatch:
     """Add to what is drawn the ids and attention mask of its rows, row r being a mask of sentence sentences[r]: int (N,)."""
     chosen = None if attention_mask is None else backend.to_host(attention_mask)[sentences]
     return replace(drawn, ids=ids[sentences], attention_mask=chosen)
 
 
 def weight_diagnostics(importance: numpy.ndarray) -> dict[str, float]:
-    """Say how uneven the importance weights (N,) of a draw are.
+    """Return how uneven the importance weights (N,) of a draw are.
 
     effective_sample_size is (sum w)^2 / (N sum w^2), the share of the N that equal weights would need for the same variance
     (Kish 1965, Survey Sampling): 1 where they are equal. largest_weight is 1 for every mask of the base distribution.
@@ -128,7 +128,7 @@ def weight_diagnostics(importance: numpy.ndarray) -> dict[str, float]:
 
 
 def tau(scores: numpy.ndarray, among: numpy.ndarray | None = None) -> float:
-    """Give sqrt(E s^2) / E s of the scores (B, M) of each sentence, its square averaged over sentences: at least 1.
+    """Return sqrt(E s^2) / E s of the scores (B, M) of each sentence, its square averaged over sentences: at least 1.
 
     `among` (B, M) says which scores exist, None for all. Were the scores the norms, tau^2 would be the factor by which
     drawing in proportion to them lowers the second moment, so 1 says that there is nothing to gain.
@@ -140,7 +140,7 @@ def tau(scores: numpy.ndarray, among: numpy.ndarray | None = None) -> float:
 
 
 def checked_scores(scores, shape: tuple[int, ...], among: numpy.ndarray | None = None) -> numpy.ndarray:
-    """Give scores as float64 on the host, 0 where they are not `among` (of that shape) those that count, None for all.
+    """Return scores as float64 on the host, 0 where they are not `among` (of that shape) those that count, None for all.
 
     Raises InputError for another shape, and for scores that are not positive and finite where they count.
     """
@@ -159,7 +159,7 @@ def checked_scores(scores, shape: tuple[int, ...], among: numpy.ndarray | None =
 
 
 def checked_share(share: float, what: str) -> float:
-    """Give a number from 0 to 1. Raises InputError for others."""
+    """Return a number from 0 to 1. Raises InputError for others."""
     if not 0 <= share <= 1:
         raise InputError(f"{what} must lie between 0 and 1, not {share}")
     return float(share)

@@ -16,13 +16,13 @@ from minimapnet.masks.conditional_bernoulli import ConditionalBernoulli
 from minimapnet.masks.systematic import SystematicMasks
 from minimapnet.masks.uniform import SinglePosition, UniformMasks
 from minimapnet.proposals.base import (
+    MaskBatch,
     Proposal,
-    Proposed,
     checked_batch,
     checked_scores,
     checked_share,
     sizes,
-    spread,
+    split_weight_over_positions,
     tau,
     weight_diagnostics,
 )
@@ -53,12 +53,12 @@ class UniformMixture(MaskDistribution):
 
 
 def importance_weights(proposal: MaskDistribution, positions) -> numpy.ndarray:
-    """Give w = p(M)/q(M) of masks (..., B, K), p being uniform over sets of the proposal's k -> (..., B)."""
+    """Return w = p(M)/q(M) of masks (..., B, K), p being uniform over sets of the proposal's k -> (..., B)."""
     return numpy.exp(UniformMasks(proposal.maskable, proposal.k).log_prob(positions) - proposal.log_prob(positions))
 
 
 def horvitz_thompson(positions, inclusion: numpy.ndarray, maskable: numpy.ndarray) -> numpy.ndarray:
-    """Give the weights 1/(n pi_i) of masked positions (..., B, K), 0 where padded.
+    """Return the weights 1/(n pi_i) of masked positions (..., B, K), 0 where padded.
 
     inclusion (B, T) are the pi_i, n the number of maskable positions of the sentence.
     Source: Horvitz and Thompson 1952, Journal of the American Statistical Association 47, 663-685.
@@ -69,7 +69,7 @@ def horvitz_thompson(positions, inclusion: numpy.ndarray, maskable: numpy.ndarra
 
 
 def inclusion_of(scores: numpy.ndarray, k: numpy.ndarray, maskable: numpy.ndarray, share: float) -> numpy.ndarray:
-    """Give inclusion probabilities (B, T) that are proportional to scores (B, T) and add up to k (B,), none above 1.
+    """Return inclusion probabilities (B, T) that are proportional to scores (B, T) and add up to k (B,), none above 1.
 
     Before that, the scores are mixed with their mean: share is the mean's part. A position whose probability would be above
     1 is masked always, and the rest share what is left.
@@ -97,12 +97,12 @@ class ScoredProposal(Proposal):
         self.score, self.uniform = score, checked_share(uniform, "the share of uniform masks")
 
     def scores(self, model, ids, maskable, attention_mask) -> numpy.ndarray:
-        """Give the scores of a batch as float64 (B, T), 0 where not maskable. Raises InputError where not positive."""
+        """Return the scores of a batch as float64 (B, T), 0 where not maskable. Raises InputError where not positive."""
         return checked_scores(self.score(model, ids, attention_mask, maskable), ids.shape, maskable)
 
     @abc.abstractmethod
     def distribution(self, scores: numpy.ndarray, maskable: numpy.ndarray) -> MaskDistribution:
-        """Give the masks' distribution for checked scores (B, T), 0 where not maskable (B, T)."""
+        """Return the masks' distribution for checked scores (B, T), 0 where not maskable (B, T)."""
 
 
 class SingleProposal(ScoredProposal):
@@ -129,22 +129,21 @@ class SingleProposal(ScoredProposal):
 class SetProposal(ScoredProposal):
     """A set of k positions from the conditional Bernoulli distribution, importance weight p(M)/q(M). Unbiased.
 
-    The odds of a position are its score to the power `temper`: 1 for the scores as they are, 0 for uniform sets. The weight
-    is, up to a constant, the product of k inverse odds, so it varies by a factor that grows exponentially with k: at
-    temper = 1 and k of a few, the estimate is far noisier than from uniform masks. Temper it by about 1/k, or use a
-    pool. With `uniform` u above 0 a set is drawn uniformly with probability u, and the weight, now at most 1/u, is of the
-    mixture.
+    The odds of a position are its score to the power `exponent`: 1 for the scores as they are, 0 for uniform sets. The
+    weight is, up to a constant, the product of k inverse odds, so it varies by a factor that grows exponentially with k: at
+    exponent = 1 and k of a few, the estimate is far noisier than from uniform masks. Temper it by about 1/k, or use a pool.
+    With `uniform` u above 0 a set is drawn uniformly with probability u, and the weight, now at most 1/u, is of the mixture.
     """
 
     unbiased = True
 
-    def __init__(self, k, score, temper: float = 1.0, uniform: float = 0.0):
+    def __init__(self, k, score, exponent: float = 1.0, uniform: float = 0.0):
         """k is a whole number of positions, or a share of the maskable ones (a float below 1)."""
         super().__init__(score, uniform)
-        self.k, self.temper = k, checked_share(temper, "temper")
+        self.k, self.exponent = k, checked_share(exponent, "exponent")
 
     def distribution(self, scores, maskable):
-        log_odds = self.temper * numpy.log(numpy.where(maskable, scores, 1.0))
+        log_odds = self.exponent * numpy.log(numpy.where(maskable, scores, 1.0))
         return UniformMixture(ConditionalBernoulli(log_odds, sizes(self.k, maskable), maskable), self.uniform)
 
     def draw(self, model, ids, rng, maskable=None, attention_mask=None):
@@ -152,11 +151,11 @@ class SetProposal(ScoredProposal):
         return by_importance(self.distribution(self.scores(model, ids, maskable, attention_mask), maskable), rng)
 
 
-def by_importance(distribution: MaskDistribution, rng) -> Proposed:
+def by_importance(distribution: MaskDistribution, rng) -> MaskBatch:
     """Draw one mask of every sentence, with its importance weight."""
     positions = distribution.sample(rng, 1)[0]  # (B, K)
     importance = importance_weights(distribution, positions)
-    return Proposed(positions, spread(importance, positions), weight_diagnostics(importance))
+    return MaskBatch(positions, split_weight_over_positions(importance, positions), weight_diagnostics(importance))
 
 
 class PositionProposal(ScoredProposal):
@@ -197,4 +196,4 @@ class PositionProposal(ScoredProposal):
         positions = masks.sample(rng, 1)[0]  # (B, K)
         weights = horvitz_thompson(positions, masks.inclusion_probabilities(), maskable)
         importance = (weights * masks.k[:, None])[positions >= 0]  # k/(n pi_i): 1 for uniform masks
-        return Proposed(positions, weights, weight_diagnostics(importance) | {"tau": tau(scores, maskable)})
+        return MaskBatch(positions, weights, weight_diagnostics(importance) | {"tau": tau(scores, maskable)})

@@ -16,13 +16,13 @@ from minimapnet.errors import InputError
 from minimapnet.masks.base import MaskDistribution, all_masks, indicators
 from minimapnet.masks.conditional_bernoulli import ConditionalBernoulli
 from minimapnet.proposals.base import checked_batch, sizes
-from minimapnet.proposals.scores import each_alone, exact_norm
+from minimapnet.proposals.scores import exact_norm, score_each_position
 
 MOST_GRADIENTS = 20_000  # masks of a batch whose gradients' norms are computed one by one
 
 
 def optimal_position_proposal(model, ids, attention_mask=None, maskable=None) -> numpy.ndarray:
-    """Give q* of every sentence for masks of one position -> float64 (B, T) on the host, 0 where not maskable.
+    """Return q* of every sentence for masks of one position -> float64 (B, T) on the host, 0 where not maskable.
 
     ids (B, T) are the *unmasked* tokens; maskable bool (B, T) says where a mask may fall, by default where attention_mask
     (B, T) is 1, or everywhere. A position's probability is proportional to the exact norm of the gradient when it is masked
@@ -31,7 +31,7 @@ def optimal_position_proposal(model, ids, attention_mask=None, maskable=None) ->
     Raises InputError as `token_gradient_norms` does, for a sentence with nothing to mask, and for one whose norms are not
     finite or all zero.
     """
-    norms = each_alone(exact_norm)(model, ids, attention_mask, maskable)  # (B, T)
+    norms = score_each_position(exact_norm)(model, ids, attention_mask, maskable)  # (B, T)
     return _normalised(norms, axis=1)
 
 
@@ -82,7 +82,7 @@ def _normalised(norms, axis):
 
 
 def best_conditional_bernoulli(masks, q, T: int) -> ConditionalBernoulli:
-    """Give the conditional Bernoulli distribution that is nearest to q in KL(q || .), for sentences of T tokens.
+    """Return the conditional Bernoulli distribution that is nearest to q in KL(q || .), for sentences of T tokens.
 
     masks (S, B, K) and q (S, B) as `optimal_mask_proposal` gives them. The distribution is an exponential family whose
     statistics are the indicators of the positions, so the nearest one is the one with the same inclusion probabilities, for

@@ -15,25 +15,25 @@ from minimapnet import backend
 from minimapnet.errors import InputError
 from minimapnet.masks.uniform import UniformMasks
 from minimapnet.proposals.base import (
+    MaskBatch,
     Proposal,
-    Proposed,
     checked_batch,
     checked_scores,
     sizes,
-    spread,
+    split_weight_over_positions,
     tau,
     weight_diagnostics,
     with_rows,
 )
 
 
-def keep_probabilities(scores: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Give the probability of each candidate to be kept and its weight: scores (..., M), positive -> both (..., M)."""
+def resample_probabilities(scores: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return the probability of each candidate to be kept and its weight: scores (..., M), positive -> both (..., M)."""
     mean = scores.mean(axis=-1, keepdims=True)
     return scores / (scores.shape[-1] * mean), mean / scores
 
 
-def comb(probabilities: numpy.ndarray, offset: float, N: int) -> numpy.ndarray:
+def systematic_resample(probabilities: numpy.ndarray, offset: float, N: int) -> numpy.ndarray:
     """Choose N of the candidates: where N teeth at equal distances hit the line of their probabilities (M,) -> (N,).
 
     With an offset that is uniform in [0, 1) a candidate is hit N times its probability on average, and always by one of
@@ -64,13 +64,15 @@ class PoolProposal(Proposal):
     def draw(self, model, ids, rng, maskable=None, attention_mask=None):
         ids, maskable = checked_batch(ids, maskable, attention_mask)
         masks, scores = scored(self, model, ids, rng, maskable, attention_mask)  # (B, M, K), (B, M)
-        probabilities, weights = keep_probabilities(scores)
+        probabilities, weights = resample_probabilities(scores)
         offsets = rng.random(len(ids))
-        kept = numpy.array([comb(row, offset, 1)[0] for row, offset in zip(probabilities, offsets, strict=True)])  # (B,)
+        kept = numpy.array(
+            [systematic_resample(row, offset, 1)[0] for row, offset in zip(probabilities, offsets, strict=True)]
+        )  # (B,)
         kept += numpy.arange(len(ids)) * self.candidates  # as places among the pairs, sentence by sentence
         positions, importance = masks.reshape(scores.size, -1)[kept], weights.reshape(-1)[kept]
         diagnostics = weight_diagnostics(importance) | {"tau": tau(scores)}
-        return Proposed(positions, spread(importance, positions), diagnostics, kept=kept)
+        return MaskBatch(positions, split_weight_over_positions(importance, positions), diagnostics, kept=kept)
 
 
 class BatchPoolProposal(Proposal):
@@ -95,11 +97,13 @@ class BatchPoolProposal(Proposal):
     def draw(self, model, ids, rng, maskable=None, attention_mask=None):
         ids, maskable = checked_batch(ids, maskable, attention_mask)
         masks, scores = scored(self, model, ids, rng, maskable, attention_mask)  # (B, M, K), (B, M)
-        probabilities, weights = keep_probabilities(scores.reshape(-1))
-        kept = comb(probabilities, rng.random(), self.kept)  # (N,), as places among the pairs, sentence by sentence
+        probabilities, weights = resample_probabilities(scores.reshape(-1))
+        kept = systematic_resample(
+            probabilities, rng.random(), self.kept
+        )  # (N,), as places among the pairs, sentence by sentence
         positions, importance = masks.reshape(scores.size, -1)[kept], weights[kept]
         diagnostics = weight_diagnostics(importance) | {"tau": tau(scores.reshape(1, -1))}
-        drawn = Proposed(positions, spread(importance, positions), diagnostics, kept=kept)
+        drawn = MaskBatch(positions, split_weight_over_positions(importance, positions), diagnostics, kept=kept)
         return with_rows(drawn, ids, attention_mask, kept // self.candidates)
 
 

@@ -11,7 +11,7 @@ the unmasked tokens, positions (N, K) padded with -1, attention_mask (N, T) or N
     mean_loss          a forward pass                                  l(M), to compare with
 
     position score              is
-    each_alone(score)           the score of the mask of that position alone
+    score_each_position(score)           the score of the mask of that position alone
     optimal_position_proposal   (`optimal.py`) the exact norm of that mask's gradient, over the sentence's sum
 
 Axis letters: B sentences, T positions, K places for masked positions, N rows.
@@ -29,12 +29,12 @@ ROWS = 512  # masks of one position that are scored at once
 
 
 def exact_norm(model, ids, positions, attention_mask=None):
-    """Give |g(M)|, the norm of the gradient of the mask's loss, over all parameters -> (N,) of the model's dtype."""
+    """Return |g(M)|, the norm of the gradient of the mask's loss, over all parameters -> (N,) of the model's dtype."""
     return sequence_gradient_norms(model, ids, positions, None, attention_mask)
 
 
 def norm_from_tokens(model, ids, positions, attention_mask=None):
-    """Give (1/k) sqrt(sum_i |g_i|^2) from the exact norms of the tokens' own gradients -> (N,) float64 on the host.
+    """Return (1/k) sqrt(sum_i |g_i|^2) from the exact norms of the tokens' own gradients -> (N,) float64 on the host.
 
     It is |g(M)| where the token gradients are orthogonal; so it is at k = 1.
     """
@@ -42,18 +42,18 @@ def norm_from_tokens(model, ids, positions, attention_mask=None):
 
 
 def output_bound(model, ids, positions, attention_mask=None):
-    """Give (1/k) sqrt(sum_i b_i^2), b_i the tokens' `output_norm_bound` -> (N,) float64 on the host."""
+    """Return (1/k) sqrt(sum_i b_i^2), b_i the tokens' `output_norm_bound` -> (N,) float64 on the host."""
     return _of_mask(output_norm_bound(model, ids, positions, attention_mask), positions)
 
 
 def mean_loss(model, ids, positions, attention_mask=None):
-    """Give the mask's loss l(M) in nats -> (N,) float64 on the host. It says little about the norm."""
+    """Return the mask's loss l(M) in nats -> (N,) float64 on the host. It says little about the norm."""
     losses = backend.to_host(token_losses(model, ids, positions, attention_mask)).astype(numpy.float64)  # (N, K)
     return losses.sum(axis=1) / _masked(positions)
 
 
 def _of_mask(tokens, positions):
-    """Give (1/k) sqrt(sum_i t_i^2) of numbers (N, K), 0 where padded -> (N,)."""
+    """Return (1/k) sqrt(sum_i t_i^2) of numbers (N, K), 0 where padded -> (N,)."""
     tokens = backend.to_host(tokens).astype(numpy.float64)
     return numpy.sqrt((tokens * tokens).sum(axis=1)) / _masked(positions)
 
@@ -62,7 +62,7 @@ def _masked(positions):
     return (backend.to_host(positions) != -1).sum(axis=1)
 
 
-def each_alone(score):
+def score_each_position(score):
     """Make a position score of a score: each maskable position is masked alone, so a sentence is n sentences.
 
     -> a function (model, ids, attention_mask=None, maskable=None) -> float64 (B, T) on the host, 0 where not maskable. ROWS
@@ -84,7 +84,7 @@ def each_alone(score):
 
 
 def output_norm_bound(model, ids, positions, attention_mask=None, token_type_ids=None):
-    """Give |softmax - onehot| * |h| for every masked position, h (C,) being the decoder's input there.
+    """Return |softmax - onehot| * |h| for every masked position, h (C,) being the decoder's input there.
 
     It is the exact norm of the gradient of the decoder's weight alone, as if it were not tied, and so what the rest of the
     model adds is missing. One forward pass. Arguments as for `token_losses`; -> (B, K) of the model's dtype on the device in

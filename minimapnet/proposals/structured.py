@@ -12,7 +12,15 @@ from minimapnet.errors import InputError
 from minimapnet.masks.base import MaskDistribution
 from minimapnet.masks.structured import FullyExploredMasks, SpanMasks, WholeWordMasks
 from minimapnet.masks.uniform import UniformMasks
-from minimapnet.proposals.base import Proposal, Proposed, checked_batch, sizes, spread, weight_diagnostics, with_rows
+from minimapnet.proposals.base import (
+    MaskBatch,
+    Proposal,
+    checked_batch,
+    sizes,
+    split_weight_over_positions,
+    weight_diagnostics,
+    with_rows,
+)
 
 
 class StructuredProposal(Proposal):
@@ -21,7 +29,7 @@ class StructuredProposal(Proposal):
     def __init__(self, k, masks: int = 1):
         """k is a whole number of positions, or a share of the maskable ones (a float below 1).
 
-        Each sentence gets `masks` masks, in consecutive rows of `Proposed.ids` where they are more than one.
+        Each sentence gets `masks` masks, in consecutive rows of `MaskBatch.ids` where they are more than one.
         Raises InputError for fewer than one.
         """
         if masks < 1:
@@ -30,7 +38,7 @@ class StructuredProposal(Proposal):
 
     @abc.abstractmethod
     def distribution(self, ids: numpy.ndarray, maskable: numpy.ndarray) -> MaskDistribution:
-        """Give the masks' distribution for ids (B, T) and maskable (B, T), both on the host."""
+        """Return the masks' distribution for ids (B, T) and maskable (B, T), both on the host."""
 
     def draw(self, model, ids, rng, maskable=None, attention_mask=None):
         ids, maskable = checked_batch(ids, maskable, attention_mask)
@@ -38,7 +46,7 @@ class StructuredProposal(Proposal):
         R, B, K = masks.shape
         positions = masks.swapaxes(0, 1).reshape(B * R, K)
         one = numpy.ones(B * R)
-        drawn = Proposed(positions, spread(one, positions), weight_diagnostics(one))
+        drawn = MaskBatch(positions, split_weight_over_positions(one, positions), weight_diagnostics(one))
         return drawn if R == 1 else with_rows(drawn, ids, attention_mask, numpy.repeat(numpy.arange(B), R))
 
 

@@ -51,7 +51,7 @@ class Finding:
 
 
 def claims(results: dict, times: dict) -> list[Claim]:
-    """Give the six claims in the paper's order."""
+    """Return the six claims in the paper's order."""
     return [
         decomposition(results),
         headroom(results),
@@ -63,17 +63,17 @@ def claims(results: dict, times: dict) -> list[Claim]:
 
 
 def proposals(results: dict, experiment: str) -> dict[str, dict]:
-    """Give an experiment's proposals by name."""
+    """Return an experiment's proposals by name."""
     return {one["name"]: one for one in results["experiments"][experiment]["proposals"]}
 
 
 def learned(proposal: dict) -> bool:
-    """Say whether a proposal's scores are MAPNet's, and its gradient unbiased: on these the paper's claims stand."""
+    """Return whether a proposal's scores are MAPNet's, and its gradient unbiased: on these the paper's claims stand."""
     return proposal["family"] == "MAPNet" and proposal["unbiased"]
 
 
 def findings(results: dict, times: dict) -> Iterator[Finding]:
-    """Give every comparison with the experiment's baseline, in loss, steps and time."""
+    """Return every comparison with the experiment's baseline, in loss, steps and time."""
     for experiment, one in results["experiments"].items():
         for against in one["comparisons"]:
             name, loss, steps = against["name"], against["difference"], against["steps_ratio"]
@@ -85,7 +85,7 @@ def findings(results: dict, times: dict) -> Iterator[Finding]:
 
 
 def judged(results: dict, times: dict, measures: tuple[str, ...]) -> list[Finding]:
-    """Give the findings on which the paper's claims stand: those of MAPNet's unbiased proposals."""
+    """Return the findings on which the paper's claims stand: those of MAPNet's unbiased proposals."""
     return [
         found
         for found in findings(results, times)
@@ -94,7 +94,7 @@ def judged(results: dict, times: dict, measures: tuple[str, ...]) -> list[Findin
 
 
 def biased_remark(results: dict) -> list[str]:
-    """Give the sentence that names the biased proposals, or nothing."""
+    """Return the sentence that names the biased proposals, or nothing."""
     names = [one["name"] for run in results["experiments"].values() for one in run["proposals"] if not one["unbiased"]]
     if not names:
         return []
@@ -263,14 +263,14 @@ def cost(results: dict, times: dict) -> Claim:
 
 
 def by_masked(stages: list[dict], field: str) -> Iterator[tuple[int, list]]:
-    """Give (k, [(step, [value, low, high]), ...]) of a field of the stages, for every k that occurs."""
+    """Return (k, [(step, [value, low, high]), ...]) of a field of the stages, for every k that occurs."""
     ks = dict.fromkeys(one["k"] for stage in stages for one in stage["masks"])
     for k in ks:
         yield k, [(stage["step"], one[field]) for stage in stages for one in stage["masks"] if one["k"] == k]
 
 
 def steps_by_seed(results: dict, experiment: str, name: str) -> list[float]:
-    """Give a proposal's ratios of steps to the baseline's, one for each seed."""
+    """Return a proposal's ratios of steps to the baseline's, one for each seed."""
     comparisons = results["experiments"][experiment]["comparisons"]
     return next(one["steps_ratio"]["by_seed"] for one in comparisons if one["name"] == name)
 

@@ -63,7 +63,7 @@ def _claims(results, times):
 
 
 def draw(results: dict, times: dict) -> dict[str, Figure]:
-    """Give every figure that was measured, by the name that `claims.Claim.figures` uses."""
+    """Return every figure that was measured, by the name that `claims.Claim.figures` uses."""
     with matplotlib.rc_context(CONTEXT):
         return {name: drawing() for name, drawing in _drawings(results, times).items()}
 

@@ -208,7 +208,7 @@ def _value(axes, one, place, results):
 
 
 def _places(rows):
-    """Give each (experiment, proposal) a height, the first highest, with a gap above each experiment."""
+    """Return each (experiment, proposal) a height, the first highest, with a gap above each experiment."""
     places, height = {}, 0.0
     for i, (experiment, name) in enumerate(reversed(rows)):
         if i and rows[::-1][i - 1][0] != experiment:

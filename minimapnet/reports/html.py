@@ -35,7 +35,10 @@ figure { margin: 1rem 0; overflow-x: auto; } figure img { width: 100%; min-width
 
 
 def page(results: dict, times: dict, pictures: dict[str, bytes]) -> str:
-    """Give the report; `pictures` are the SVGs of `figures.draw` by name, each shown with the first claim that names it."""
+    """Return the report; `pictures` are the SVGs of `figures.draw` by name.
+
+    Each is shown with the first claim that names it.
+    """
     found, shown, sections = claims.claims(results, times), set(), []
     for i, claim in enumerate(found, 1):
         mine = [name for name in claim.figures if name in pictures and name not in shown]
@@ -72,7 +75,7 @@ def summary(results: dict) -> str:
     text = results["text"]
     words = (
         f"{text['name']}: {text['train_rows']:,} rows to train on, {text['validation_rows']:,} to validate on, at most "
-        f"{text['row_tokens']} tokens each, of {text['vocabulary']:,} pieces. "
+        f"{text['max_length']} tokens each, of {text['vocabulary']:,} pieces. "
         f"Unigram entropy {text['unigram_entropy']:.3f} nats"
     )
     true = text.get("true_entropy")
@@ -83,7 +86,8 @@ def experiment_words(results: dict, experiment: str) -> str:
     """Tell in a line what an experiment's runs have in common."""
     run = results["experiments"][experiment]
     title = claims.TITLES.get(experiment, experiment)
-    words = f"{title[0].upper()}{title[1:]}: {masked_words(run.get('masked'))}, {run['steps']:,} steps of {run['rows']} rows"
+    steps = f"{run['steps']:,} steps of {run['batch_size']} rows"
+    words = f"{title[0].upper()}{title[1:]}: {masked_words(run.get('masked'))}, {steps}"
     if "warm" in run:
         words += f" after a warm start of {run['warm']['steps']:,} and a restart of {run['warm']['restart_steps']:,}"
     return f"{words}, {_seeds(run)}; baseline {run['baseline']}"
@@ -137,7 +141,7 @@ def _claim_tables(i, results, times):
 
 
 def _chance(results, times):
-    """Say how many intervals may exclude the middle by chance alone."""
+    """Return how many intervals may exclude the middle by chance alone."""
     count = sum(one.interval is not None for one in claims.findings(results, times))
     if not count:
         return "With one seed there are no intervals, hence no verdicts on loss, steps and time."
@@ -158,7 +162,7 @@ UNTOUCHED = ("[CLS]", "[SEP]", "[PAD]")
 
 
 def html(sentences: list[dict]) -> str:
-    """Give all sentences with their legend; every token is escaped."""
+    """Return all sentences with their legend; every token is escaped."""
     if not sentences:
         return "<p>No sentences were kept.</p>"
     norm = max((value for one in sentences for value in one["norms"]), default=0.0) or 1.0
@@ -189,14 +193,14 @@ def _sentence(one, norm, times):
 
 
 def shade(share: float) -> str:
-    """Give the CSS of a background for a share from 0 to 1, with letters that can be read on it."""
+    """Return the CSS of a background for a share from 0 to 1, with letters that can be read on it."""
     share = min(max(share, 0.0), 1.0)
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(LIGHT, DARK, strict=True))
     return f"background:#{red:02x}{green:02x}{blue:02x};color:{'#fff' if share > INK_TURNS else '#000'}"
 
 
 def _times_uniform(one, key):
-    """Give a proposal's probabilities as multiples of the uniform one over the tokens that may be masked."""
+    """Return a proposal's probabilities as multiples of the uniform one over the tokens that may be masked."""
     count = sum(token not in UNTOUCHED for token in one["tokens"])
     return [count * value for value in one[key]]
 

@@ -29,7 +29,7 @@ def interval_words(interval, digits: str) -> str:
 
 
 def label(proposal: dict) -> str:
-    """Give a proposal's name, marked where it is biased."""
+    """Return a proposal's name, marked where it is biased."""
     return proposal["name"] if proposal["unbiased"] else f"{proposal['name']} (biased)"
 
 
@@ -41,14 +41,14 @@ def masked_words(masked) -> str:
 
 
 def cost_ratio(results: dict, times: dict, experiment: str, name: str) -> float | None:
-    """Give what a step of a proposal costs, as a multiple of the baseline's step; None where it was not timed."""
+    """Return what a step of a proposal costs, as a multiple of the baseline's step; None where it was not timed."""
     steps = times.get("steps", {}).get(experiment, {})
     baseline = results["experiments"][experiment]["baseline"]
     return steps[name]["ratio"] / steps[baseline]["ratio"] if name in steps and baseline in steps else None
 
 
 def start_of_branches(results: dict) -> dict:
-    """Give the stage measured where the branches start, after the restart."""
+    """Return the stage measured where the branches start, after the restart."""
     return results["experiments"]["branches"]["warm"]["start"]
 
 
@@ -118,7 +118,7 @@ def html(table: Table) -> str:
 
 
 def _stages(results):
-    """Give (what its step is called, stage) of all stages, and of where the branches start."""
+    """Return (what its step is called, stage) of all stages, and of where the branches start."""
     found = [(f"{stage['step']:,}", stage) for stage in results["stages"]]
     start = start_of_branches(results)
     return [*found, (f"{start['step']:,}, restarted", start)]

@@ -96,7 +96,7 @@ def _decomposition(reports):
 
 
 def _by_proposal(heading, reports, what, digits):
-    """Give a row for each proposal that has, for any mask size, the Estimate that `what` reads from it."""
+    """Return a row for each proposal that has, for any mask size, the Estimate that `what` reads from it."""
     rows = [[heading, *(f"{k} masked" for k in reports)]]
     for name in _names(reports):
         tried = [report.proposals.get(name) for report in reports.values()]

@@ -33,7 +33,7 @@ class Batch:
     maskable: numpy.ndarray
 
 
-class Rows(ABC):
+class TokenRows(ABC):
     """The rows of one part of a text, read from a memory map when they are asked for."""
 
     def __init__(self, tokens: numpy.ndarray, tokenizer: Tokenizer):
@@ -50,12 +50,12 @@ class Rows(ABC):
 
     @abstractmethod
     def _spans(self, which: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Give where the text of rows `which` (B,) starts among the tokens, and how many tokens it has, both (B,)."""
+        """Return where the text of rows `which` (B,) starts among the tokens, and how many tokens it has, both (B,)."""
 
     _closed = 0  # 1 where [SEP] stands behind each row's text
 
     def batch(self, which) -> Batch:
-        """Give the rows `which` (B,), as wide as the longest of them."""
+        """Return the rows `which` (B,), as wide as the longest of them."""
         starts, counts = self._spans(numpy.asarray(which, numpy.int64))
         width = int(counts.max(initial=0))
         places = numpy.arange(width)
@@ -71,12 +71,12 @@ class Rows(ABC):
         return Batch(ids, attention_mask.astype(numpy.int8), maskable)
 
 
-class PackedRows(Rows):
-    """Rows of exactly `row_tokens` tokens. What is left at the end of a part and fills no row is left out."""
+class PackedRows(TokenRows):
+    """Rows of exactly `max_length` tokens. What is left at the end of a part and fills no row is left out."""
 
-    def __init__(self, part: Tokens, tokenizer: Tokenizer, row_tokens: int):
+    def __init__(self, part: Tokens, tokenizer: Tokenizer, max_length: int):
         super().__init__(part.tokens, tokenizer)
-        self._width = row_tokens - 1
+        self._width = max_length - 1
 
     def __len__(self) -> int:
         return len(self._tokens) // self._width
@@ -89,17 +89,17 @@ class PackedRows(Rows):
         return which * self._width, numpy.full(len(which), self._width)
 
 
-class SentenceRows(Rows):
-    """A sentence a row, of at most `row_tokens` tokens.
+class SentenceRows(TokenRows):
+    """A sentence a row, of at most `max_length` tokens.
 
     A sentence that is longer goes on in the next row. What has fewer than 5 tokens is left out.
     """
 
     _closed = 1
 
-    def __init__(self, part: Tokens, tokenizer: Tokenizer, row_tokens: int):
+    def __init__(self, part: Tokens, tokenizer: Tokenizer, max_length: int):
         super().__init__(part.tokens, tokenizer)
-        self._rows = _cut(part, row_tokens - 2)
+        self._rows = _cut(part, max_length - 2)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -114,7 +114,7 @@ class SentenceRows(Rows):
 
 
 def _cut(part: Tokens, width: int) -> numpy.ndarray:
-    """Give where the text of each row starts, and the row's length (N, 2), memory-mapped from a file beside the tokens."""
+    """Return where the text of each row starts, and the row's length (N, 2), memory-mapped from a file beside the tokens."""
     file = part.folder / f"{part.part}-rows-{width}.npy"
     with suppress(OSError, ValueError):
         return mapped(file)
@@ -129,8 +129,8 @@ def _cut(part: Tokens, width: int) -> numpy.ndarray:
     return mapped(file)
 
 
-def rows_of_step(rows: Rows, size: int, seed: int, step: int) -> numpy.ndarray:
-    """Give the numbers int64 (size,) of the rows of training step `step`, which counts from 0.
+def rows_of_step(rows: TokenRows, size: int, seed: int, step: int) -> numpy.ndarray:
+    """Return the numbers int64 (size,) of the rows of training step `step`, which counts from 0.
 
     Every epoch is another order of all rows that follows from (seed, epoch), so a step's rows need no step before it. From
     that order 16 steps at a time are sorted by length, so that rows of like length share a step with little padding, and
@@ -142,8 +142,8 @@ def rows_of_step(rows: Rows, size: int, seed: int, step: int) -> numpy.ndarray:
 
 
 @lru_cache(4)  # the steps of a stretch come one after the other
-def _sorted_steps(rows: Rows, size: int, seed: int, stretch: int) -> numpy.ndarray:
-    """Give the rows of 16 steps (16, size), sorted by length."""
+def _sorted_steps(rows: TokenRows, size: int, seed: int, stretch: int) -> numpy.ndarray:
+    """Return the rows of 16 steps (16, size), sorted by length."""
     places = numpy.arange(stretch * SORTED_BATCHES * size, (stretch + 1) * SORTED_BATCHES * size)  # in the row of epochs
     epochs = places // len(rows)
     which = numpy.concatenate([shuffled(places[epochs == e] % len(rows), len(rows), seed, e) for e in numpy.unique(epochs)])
@@ -151,7 +151,7 @@ def _sorted_steps(rows: Rows, size: int, seed: int, stretch: int) -> numpy.ndarr
 
 
 def shuffled(places: numpy.ndarray, count: int, seed: int, epoch: int) -> numpy.ndarray:
-    """Give what stands at `places`, int64, in an order of the numbers 0 .. count - 1 that follows from (seed, epoch).
+    """Return what stands at `places`, int64, in an order of the numbers 0 .. count - 1 that follows from (seed, epoch).
 
     It takes no memory for the order, however many rows there are: a Feistel network over the next power of four, whose
     rounds mix by the finalizer of SplitMix64 with random keys, is walked until it arrives below `count` (Black and Rogaway
@@ -183,8 +183,8 @@ def _mixed(numbers: numpy.ndarray) -> numpy.ndarray:
     return numbers ^ (numbers >> numpy.uint64(31))
 
 
-def unigram_entropy(train: Rows, judged: Rows, vocab_size: int) -> float:
-    """Give the mean of -log P(token) in nats over the maskable tokens of `judged`, P being the tokens' shares in `train`.
+def unigram_entropy(train: TokenRows, judged: TokenRows, vocab_size: int) -> float:
+    """Return the mean of -log P(token) in nats over the maskable tokens of `judged`, P being the tokens' shares in `train`.
 
     It is the loss of a model that knows how often each token occurs and ignores context. Every token is counted once more
     than it occurs, so that none has probability zero.
@@ -194,8 +194,8 @@ def unigram_entropy(train: Rows, judged: Rows, vocab_size: int) -> float:
     return float(-(numpy.log(counts / counts.sum()) * occurring).sum() / occurring.sum())
 
 
-def _counts(rows: Rows, vocab_size: int) -> numpy.ndarray:
-    """Give how often each token stands at a maskable place (V,)."""
+def _counts(rows: TokenRows, vocab_size: int) -> numpy.ndarray:
+    """Return how often each token stands at a maskable place (V,)."""
     counts = numpy.zeros(vocab_size, numpy.int64)
     for first in range(0, len(rows), 1024):
         batch = rows.batch(numpy.arange(first, min(first + 1024, len(rows))))

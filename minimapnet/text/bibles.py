@@ -35,7 +35,7 @@ def _package(name: str):
 
 
 def fingerprint(name: str) -> str:
-    """Give the version of the translation's package. Raises InputError where it is not installed."""
+    """Return the version of the translation's package. Raises InputError where it is not installed."""
     try:
         return f"pythonbible-{name} {metadata.version(f'pythonbible-{name}')}"
     except metadata.PackageNotFoundError:
@@ -43,7 +43,7 @@ def fingerprint(name: str) -> str:
 
 
 def documents(name: str) -> Iterator[tuple[str, list[str]]]:
-    """Give the chapters of a translation, (name, sentences) each, without verse numbers.
+    """Return the chapters of a translation, (name, sentences) each, without verse numbers.
 
     Brackets around words that the translators added are removed, and quotes become plain.
 

@@ -27,7 +27,7 @@ def lines(blocks: Iterable[str]) -> Iterator[str]:
 
 
 def paragraphs(found: Iterable[str]) -> Iterator[str]:
-    """Give the stretches between blank lines or bullets, each as one line; a word cut by a hyphen is whole again.
+    """Return the stretches between blank lines or bullets, each as one line; a word cut by a hyphen is whole again.
 
     A stretch ends after 65,536 characters in any case.
     """
@@ -58,7 +58,7 @@ def sentences(paragraph: str) -> list[str]:
 
 
 def prose(text: str) -> Iterator[str]:
-    """Give the sentences of a documentation text, in order, and drop what is no prose.
+    """Return the sentences of a documentation text, in order, and drop what is no prose.
 
     Dropped: examples (`>>>` up to the next blank line), and every stretch between blank lines or bullets that is not made
     of sentences: code, signatures, grammar rules, tables, headings. A sentence begins with a capital letter, ends with a

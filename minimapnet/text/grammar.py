@@ -64,11 +64,11 @@ class Group:
         return agree
 
     def _matching(self, seen: tuple[int, ...]) -> float:
-        """Give the probability of the words `seen` at the group's places, where -1 stands for any word."""
+        """Return the probability of the words `seen` at the group's places, where -1 stands for any word."""
         return float(self.shares[self._outcomes(seen)].sum())
 
     def _word_shares(self, seen: tuple[int, ...], column: int) -> numpy.ndarray:
-        """Give the joint probability (V,) of the words `seen` and of each word at the group's place `column`."""
+        """Return the joint probability (V,) of the words `seen` and of each word at the group's place `column`."""
         agree = self._outcomes(seen)
         found = numpy.bincount(self.words[agree, column], self.shares[agree], minlength=self.vocabulary)
         found.flags.writeable = False  # it is cached
@@ -114,12 +114,12 @@ class Grammar:
         return sentences
 
     def stream(self, seed: int) -> Iterator[list[str]]:
-        """Give sentences without end, the same for the same seed."""
+        """Return sentences without end, the same for the same seed."""
         for block in itertools.count():
             yield from self.sample(backend.generator(seed, "grammar", block), BLOCK)
 
     def distribution(self, sentence: Sequence[str], place: int, masked: Sequence[int] = ()) -> numpy.ndarray:
-        """Give the probability (V,) of every word of the vocabulary at `place`, given the words that are not masked.
+        """Return the probability (V,) of every word of the vocabulary at `place`, given the words that are not masked.
 
         `place` itself counts as masked, so by default all other words are seen.
         """
@@ -133,12 +133,14 @@ class Grammar:
         return total / total.sum()
 
     def token_entropies(self, sentence: Sequence[str]) -> numpy.ndarray:
-        """Give the entropy (n,) in nats of the word at each place, given all the other words."""
+        """Return the entropy (n,) in nats of the word at each place, given all the other words."""
         shares = numpy.stack([self.distribution(sentence, place) for place in range(len(sentence))])  # (n, V)
         return special.entr(shares).sum(1)
 
     def log_probs(self, sentence: Sequence[str], masked: Sequence[int] | None = None) -> numpy.ndarray:
-        """Give the log probability in nats of the true word at each place of `masked` (K,), given the words not in `masked`.
+        """Return the log probability in nats of the true word at each place of `masked` (K,).
+
+        The words that are not in `masked` are given.
 
         Without `masked`: at every place (n,), each masked alone. The negative mean is the least loss any model can reach.
         """
@@ -150,7 +152,7 @@ class Grammar:
             return numpy.log(shares)
 
     def _seen(self, sentence: Sequence[str], masked: Sequence[int]) -> numpy.ndarray:
-        """Give the word numbers (n,), -1 where masked."""
+        """Return the word numbers (n,), -1 where masked."""
         try:
             seen = numpy.array([self._numbers[word] for word in sentence])
         except KeyError as error:
@@ -160,7 +162,7 @@ class Grammar:
 
 
 def _joint(template: Template, seen: numpy.ndarray, place: int, vocabulary: int) -> numpy.ndarray:
-    """Give the joint probability (V,) of the words `seen` (-1 is masked) and of each word at `place`, which is masked."""
+    """Return the joint probability (V,) of the words `seen` (-1 is masked) and of each word at `place`, which is masked."""
     found = numpy.zeros(vocabulary)
     if ((seen >= 0) & (template.fixed >= 0) & (seen != template.fixed)).any():
         return found
@@ -177,7 +179,7 @@ def _joint(template: Template, seen: numpy.ndarray, place: int, vocabulary: int)
 
 
 def default_file() -> Path:
-    """Give the project's own grammar, from the package where it is installed and else from the checkout."""
+    """Return the project's own grammar, from the package where it is installed and else from the checkout."""
     package = Path(__file__).parents[1]
     installed = package / "data" / "grammar.toml"
     return installed if installed.exists() else package.parent / "data" / "grammar.toml"

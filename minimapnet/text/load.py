@@ -1,4 +1,4 @@
-"""From the name of a text to rows that a model can be trained on: `load_text`."""
+"""From the name of a text to rows that a model can be trained on: `load_corpus`."""
 
 import hashlib
 import json
@@ -14,23 +14,23 @@ from minimapnet.errors import InputError
 from minimapnet.files import written_whole
 from minimapnet.text import parts, sources, tokens
 from minimapnet.text import tokenizer as kinds
-from minimapnet.text.batches import SHORTEST, PackedRows, Rows, SentenceRows
+from minimapnet.text.batches import SHORTEST, PackedRows, SentenceRows, TokenRows
 from minimapnet.text.sources import Source
 
 VERSION = 2  # of cleaning, of the split and of the files in the cache: another version is another key
-FEWEST_PIECES = 16
+MIN_VOCAB_SIZE = 16
 BAR = "{desc} {n_fmt} sentences [{elapsed}, {rate_fmt}]"
 
 
 @dataclass(frozen=True)
-class Text:
+class Corpus:
     """A text as a model sees it: its name, its tokenizer, and the rows of its three parts, which share no sentence."""
 
     name: str
     tokenizer: Tokenizer
-    train: Rows
-    validation: Rows
-    test: Rows
+    train: TokenRows
+    validation: TokenRows
+    test: TokenRows
 
     @property
     def vocab_size(self) -> int:
@@ -48,45 +48,51 @@ class Text:
         return self.tokenizer.token_to_id("[MASK]")
 
 
-def load_text(
+def load_corpus(
     source: str | Path,
     cache: Path,
     tokenizer: str | Path = "wordpiece",
-    pieces: int = kinds.PIECES,
-    row_tokens: int = 64,
+    vocab_size: int = kinds.VOCAB_SIZE,
+    max_length: int = 64,
     packed: bool = True,
-) -> Text:
+) -> Corpus:
     """Read a text, from the folder `cache` where it was read before with the same tokenizer.
 
     source: "python-docs", "grammar", a translation such as "kjv", or the path of a file or folder (see `sources.find`).
-    tokenizer: "wordpiece", trained on the text's training part with at most `pieces` pieces; "characters", as many; or the
-    path of a tokenizer.json or vocab.txt. With "wordpiece" each word of the grammar is one piece, since its words are known.
-    row_tokens: the length of a row, [CLS] counted; packed: rows full of text, else one sentence a row (see `batches`).
+    tokenizer: "wordpiece", trained on the text's training part with at most `vocab_size` tokens; "characters", as many; or
+    the path of a tokenizer.json or vocab.txt. With "wordpiece" each word of the grammar is one token, since its words are
+    known.
+    max_length: the length of a row, [CLS] counted; packed: rows full of text, else one sentence a row (see `batches`).
 
     However long the text, memory stays bounded: it is read block by block, and its tokens are memory-mapped files.
 
     Raises InputError for a text or tokenizer that cannot be used, text too short for one row of each part, rows too short,
-    too few pieces, and where `cache` cannot be written to.
+    too small a vocabulary, and where `cache` cannot be written to.
     """
     fewest = 2 if packed else SHORTEST + 2
-    if row_tokens < fewest:
-        raise InputError(f"a row of {row_tokens} tokens is too short: at least {fewest} are needed")
+    if max_length < fewest:
+        raise InputError(f"a row of {max_length} tokens is too short: at least {fewest} are needed")
     found = sources.find(source)
-    chosen, written = prepared(found, Path(cache), tokenizer, pieces)
+    chosen, written = prepared(found, Path(cache), tokenizer, vocab_size)
     make = PackedRows if packed else SentenceRows
-    rows = {part: make(written[part], chosen, row_tokens) for part in parts.PARTS}
+    rows = {part: make(written[part], chosen, max_length) for part in parts.PARTS}
     if not all(rows.values()):
         counts = ", ".join(f"{len(part)} for {name}" for name, part in rows.items())
         raise InputError(
-            f"{found.name} is too short: of {row_tokens} tokens a row it gives {counts}; each needs at least one"
+            f"{found.name} is too short: of {max_length} tokens a row it gives {counts}; each needs at least one"
         )
-    return Text(found.name, chosen, **rows)
+    return Corpus(found.name, chosen, **rows)
 
 
-def prepared(source: Source, cache: Path, tokenizer: str | Path, pieces: int) -> tuple[Tokenizer, dict[str, tokens.Tokens]]:
-    """Give the tokenizer and the tokens of each part, from the cache where it has them. Raises InputError as `load_text`."""
+def prepared(
+    source: Source, cache: Path, tokenizer: str | Path, vocab_size: int
+) -> tuple[Tokenizer, dict[str, tokens.Tokens]]:
+    """Return the tokenizer and the tokens of each part, from the cache where it has them.
+
+    Raises InputError as `load_corpus`.
+    """
     survey = _Once(source)
-    chosen = _tokenizer(source, cache, str(tokenizer), pieces, survey)
+    chosen = _tokenizer(source, cache, str(tokenizer), vocab_size, survey)
     folder = cache / f"text-{_key(source.fingerprint, chosen.to_str())}"
     written = tokens.read(folder)
     if written is None:
@@ -113,33 +119,33 @@ class _Once:
 
 
 def _watched(source: Source, what: str):
-    """Give the source's documents, and show how many sentences went by, where somebody watches."""
+    """Return the source's documents, and show how many sentences went by, where somebody watches."""
     with tqdm(desc=f"{source.name}: {what}", bar_format=BAR, disable=None, leave=False) as bar:
         for name, sentences in source.documents():
             yield name, sentences
             bar.update(len(sentences))
 
 
-def _tokenizer(source: Source, cache: Path, kind: str, pieces: int, survey: _Once) -> Tokenizer:
+def _tokenizer(source: Source, cache: Path, kind: str, vocab_size: int, survey: _Once) -> Tokenizer:
     if kind not in ("wordpiece", "characters"):
         return kinds.read(kind)
     if kind == "wordpiece" and source.words is not None:
         return kinds.word_level(source.words)
-    if pieces < FEWEST_PIECES:
-        raise InputError(f"{pieces} pieces are too few: at least {FEWEST_PIECES} are needed")
-    file = cache / f"tokenizer-{_key(source.fingerprint, kind, pieces)}.json"
+    if vocab_size < MIN_VOCAB_SIZE:
+        raise InputError(f"a vocabulary of {vocab_size} tokens is too small: {MIN_VOCAB_SIZE} are needed at least")
+    file = cache / f"tokenizer-{_key(source.fingerprint, kind, vocab_size)}.json"
     with suppress(Exception):  # missing, or damaged from outside: the library has no narrower kind of error
         return Tokenizer.from_file(str(file))
     train = kinds.train_wordpiece if kind == "wordpiece" else kinds.characters
     if not survey().sample:
         raise InputError(f"{source.name} is too short: there is no sentence to train on")
-    made = train(survey().sample, pieces)
+    made = train(survey().sample, vocab_size)
     with written_whole(file) as temporary:
         temporary.write_text(made.to_str(pretty=True), encoding="utf-8")
     return made
 
 
 def _key(*parts) -> str:
-    """Give a name for what follows from `parts`, this version of ours, and the library's."""
+    """Return a name for what follows from `parts`, this version of ours, and the library's."""
     content = json.dumps([VERSION, tokenizers.__version__, *parts])
     return hashlib.sha256(content.encode()).hexdigest()[:16]

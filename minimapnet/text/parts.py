@@ -19,7 +19,7 @@ SAMPLE_CHARACTERS = 8_000_000  # of the training part, at most, for the tokenize
 
 
 def part_of(document: str) -> str:
-    """Give the part that a document belongs to, from its name alone."""
+    """Return the part that a document belongs to, from its name alone."""
     share = int.from_bytes(hashlib.sha256(document.encode()).digest()[:4], "big") / 2**32  # [0, 1)
     if share < HELD_OUT_SHARE:
         return VALIDATION
@@ -27,7 +27,7 @@ def part_of(document: str) -> str:
 
 
 def hash_of(sentence: str) -> int:
-    """Give 8 bytes of hash, which two different sentences share with a chance of 2**-64."""
+    """Return 8 bytes of hash, which two different sentences share with a chance of 2**-64."""
     return int.from_bytes(hashlib.blake2b(sentence.encode(), digest_size=8).digest(), "big")
 
 

@@ -17,7 +17,7 @@ BLOCK = 2**16  # bytes
 
 
 def files(path: Path) -> list[tuple[str, Path]]:
-    """Give the files to read, each with its place: `path` itself, or the text files at any depth of that folder, sorted.
+    """Return the files to read, each with its place: `path` itself, or the text files at any depth of that folder, sorted.
 
     In a folder these are the files that end in .txt, .text, .md or .rst, also with .gz behind; hidden ones are left out.
 
@@ -40,7 +40,7 @@ def _is_text(place: Path) -> bool:
 
 
 def fingerprint(path: Path) -> str:
-    """Give a hash of the files' places and bytes. Raises InputError as `files` does, and where one cannot be read."""
+    """Return a hash of the files' places and bytes. Raises InputError as `files` does, and where one cannot be read."""
     digest = hashlib.sha256()
     for place, file in files(path):
         try:
@@ -53,7 +53,7 @@ def fingerprint(path: Path) -> str:
 
 
 def documents(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Give the documents of all files, (name, sentences) each: every ten sentences of a file are one.
+    """Return the documents of all files, (name, sentences) each: every ten sentences of a file are one.
 
     Blank lines and bullets part paragraphs. Nothing is dropped.
 

@@ -19,7 +19,7 @@ NOT_DOCUMENTATION = {"site-packages", "dist-packages", "test", "tests", "idle_te
 
 
 def fingerprint() -> str:
-    """Give what changes when this Python's documentation does: its version, and its files with their sizes and times."""
+    """Return what changes when this Python's documentation does: its version, and its files with their sizes and times."""
     digest = hashlib.sha256(sys.version.encode())
     for place, file in _modules():
         about = file.stat()
@@ -29,7 +29,7 @@ def fingerprint() -> str:
 
 @cache
 def documents() -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Give the documents, (name, sentences) each, in the order of their names: a topic of the reference, or a module.
+    """Return the documents, (name, sentences) each, in the order of their names: a topic of the reference, or a module.
 
     Only what reads as prose is kept (see `cleaning.prose`), and a sentence that several documents have stays in the first:
     docstrings repeat their boilerplate. All of it is about 1.5 MB, so it is read once and kept.
@@ -49,7 +49,7 @@ def documents() -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 def _topics() -> dict[str, list[str]]:
-    """Give the language reference, by topic, as `help()` knows it."""
+    """Return the language reference, by topic, as `help()` knows it."""
     try:
         topics = importlib.import_module("pydoc_data.topics").topics
     except ImportError:
@@ -58,7 +58,7 @@ def _topics() -> dict[str, list[str]]:
 
 
 def _modules() -> Iterator[tuple[str, Path]]:
-    """Give the place within the standard library, and the file, of each module that is written in Python."""
+    """Return the place within the standard library, and the file, of each module that is written in Python."""
     library = Path(sysconfig.get_path("stdlib"))
     for folder, inner, files in os.walk(library):
         inner[:] = sorted(set(inner) - NOT_DOCUMENTATION)
@@ -67,7 +67,7 @@ def _modules() -> Iterator[tuple[str, Path]]:
 
 
 def _module_docstrings() -> dict[str, list[str]]:
-    """Give the docstrings of the standard library's modules, from their source: importing some of them has effects."""
+    """Return the docstrings of the standard library's modules, from their source: importing some of them has effects."""
     found = {}
     for place, file in _modules():
         try:
@@ -89,7 +89,7 @@ def _docstrings(node: ast.AST) -> Iterator[str]:
 
 
 def _compiled_docstrings() -> dict[str, list[str]]:
-    """Give the docstrings of the modules that are part of the interpreter, `str` and its methods among them."""
+    """Return the docstrings of the modules that are part of the interpreter, `str` and its methods among them."""
     found = {}
     for name in sys.builtin_module_names:
         module = importlib.import_module(name)

@@ -32,7 +32,7 @@ class Source:
 
 
 def find(source: str | Path) -> Source:
-    """Give the source of that name ("python-docs", "kjv" and other translations, "grammar"), or of that path.
+    """Return the source of that name ("python-docs", "kjv" and other translations, "grammar"), or of that path.
 
     A name goes before a path: a file that is called like one is given as ./name, and is called so.
 
@@ -53,7 +53,7 @@ def find(source: str | Path) -> Source:
 
 
 def of_grammar(count: int, seed: int = 0) -> Source:
-    """Give `count` sentences of the project's grammar, each a document that is named by its words.
+    """Return `count` sentences of the project's grammar, each a document that is named by its words.
 
     So it is the sentence that belongs to a part. The language has few enough sentences that they repeat: were a document
     more than one, most of what can be said would stand in some document held out, and could not be trained on.

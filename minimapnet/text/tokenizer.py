@@ -17,18 +17,18 @@ from minimapnet.errors import InputError
 from minimapnet.files import written_whole
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-PIECES = 2048
+VOCAB_SIZE = 2048
 LETTERS_SHARE = 4  # at most a quarter of the pieces are single characters; rarer ones become [UNK]
 
 
-def train_wordpiece(sentences: Sequence[str], pieces: int = PIECES) -> Tokenizer:
-    """Train a lower-casing WordPiece tokenizer of at most `pieces` pieces, the same for the same sentences.
+def train_wordpiece(sentences: Sequence[str], vocab_size: int = VOCAB_SIZE) -> Tokenizer:
+    """Train a lower-casing WordPiece tokenizer of at most `vocab_size` pieces, the same for the same sentences.
 
     It writes [CLS] before and [SEP] behind a sentence. [PAD] is piece 0, [MASK] piece 4.
     """
     normalizer, words = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
     text = [normalizer.normalize_str(sentence) for sentence in sentences]
-    letters, text = _common_letters(text, pieces // LETTERS_SHARE)
+    letters, text = _common_letters(text, vocab_size // LETTERS_SHARE)
     inner = {letter for line in text for word, _ in words.pre_tokenize_str(line) for letter in word[1:]}
 
     # The trainer numbers the letters in the order of a hash table, and breaks ties between pieces by these numbers, so
@@ -36,7 +36,7 @@ def train_wordpiece(sentences: Sequence[str], pieces: int = PIECES) -> Tokenizer
     first = [*SPECIAL, *letters, *("##" + letter for letter in sorted(inner))]
     draft = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     draft.pre_tokenizer = words
-    trainer = trainers.WordPieceTrainer(vocab_size=pieces, special_tokens=first, show_progress=False)
+    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=first, show_progress=False)
     draft.train_from_iterator(text, trainer)
 
     tokenizer = Tokenizer(models.WordPiece(draft.get_vocab(), unk_token="[UNK]"))
@@ -45,13 +45,13 @@ def train_wordpiece(sentences: Sequence[str], pieces: int = PIECES) -> Tokenizer
     return _with_ends(tokenizer)
 
 
-def characters(sentences: Sequence[str], limit: int = PIECES) -> Tokenizer:
-    """Give the tokenizer by which every character is a token, the blank too; capitals stay.
+def characters(sentences: Sequence[str], vocab_size: int = VOCAB_SIZE) -> Tokenizer:
+    """Return the tokenizer by which every character is a token, the blank too; capitals stay.
 
-    The most frequent characters of `sentences` get a number, at most `limit` with the special tokens; others are [UNK].
+    The most frequent characters of `sentences` get a number, at most `vocab_size` with the special tokens; others are [UNK].
     """
     counts = Counter(letter for line in sentences for letter in line)
-    letters = sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[: max(0, limit - len(SPECIAL))])
+    letters = sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[: max(0, vocab_size - len(SPECIAL))])
     tokenizer = _whole_words(letters)
     any_letter = tokenizers.Regex(r"(?m:.)")  # the line feed too, as this library writes it
     tokenizer.pre_tokenizer = pre_tokenizers.Split(any_letter, "isolated")
@@ -60,7 +60,10 @@ def characters(sentences: Sequence[str], limit: int = PIECES) -> Tokenizer:
 
 
 def word_level(words: Sequence[str]) -> Tokenizer:
-    """Give the tokenizer of a known vocabulary: what stands between blanks is a token, [UNK] where it is not in `words`."""
+    """Return the tokenizer of a known vocabulary.
+
+    What stands between blanks is a token, [UNK] where it is not in `words`.
+    """
     tokenizer = _whole_words(words)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return tokenizer
@@ -135,14 +138,14 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def for_plain_text(tokenizer: Tokenizer) -> Tokenizer:
-    """Give a copy for reading text: where text says "[MASK]" or "[SEP]", these are the author's words, not ours."""
+    """Return a copy for reading text: where text says "[MASK]" or "[SEP]", these are the author's words, not ours."""
     copy = Tokenizer.from_str(tokenizer.to_str())
     copy.encode_special_tokens = True
     return copy
 
 
 def _common_letters(text: list[str], limit: int) -> tuple[list[str], list[str]]:
-    """Give the most frequent characters, sorted, and the text without all others; blanks are not counted."""
+    """Return the most frequent characters, sorted, and the text without all others; blanks are not counted."""
     counts = Counter(letter for line in text for letter in line if not letter.isspace())
     letters = sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[:limit])
     rare = dict.fromkeys(map(ord, set(counts) - set(letters)))

@@ -81,7 +81,7 @@ def _blocks(found: Iterable) -> Iterator[list]:
 
 
 def read(folder: Path) -> dict[str, Tokens] | None:
-    """Give what `write` wrote into `folder`, by part, or None where it is not there, or not whole."""
+    """Return what `write` wrote into `folder`, by part, or None where it is not there, or not whole."""
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         found = {}

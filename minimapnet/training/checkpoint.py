@@ -56,7 +56,7 @@ class Checkpoint:
         model.flat[...] = backend.to_device(flat)
 
     def states(self) -> dict[str, dict[str, numpy.ndarray]]:
-        """Give the arrays that were saved, by part and name, on the host. Raises InputError for a file of another kind."""
+        """Return the arrays that were saved, by part and name, on the host. Raises InputError for a file of another kind."""
         found = {}
         try:
             for key, array in load_file(self.path / STATE).items():
@@ -68,7 +68,7 @@ class Checkpoint:
 
 
 def save(folder, step: int, model, tokenizer, states: dict[str, dict[str, numpy.ndarray]], about: dict) -> Path:
-    """Write a checkpoint of `step` into a run's folder, remove all but the last two up to it, and give its path.
+    """Write a checkpoint of `step` into a run's folder, remove all but the last two up to it, and return its path.
 
     states is {part: {name: host array}}; `about` must be what JSON can hold, with "seconds", "tokens" and "identity",
     a dict.
@@ -96,7 +96,7 @@ def save(folder, step: int, model, tokenizer, states: dict[str, dict[str, numpy.
 
 
 def newest(folder) -> Checkpoint | None:
-    """Give the newest checkpoint of a run's folder that is whole, or None where there are none at all.
+    """Return the newest checkpoint of a run's folder that is whole, or None where there are none at all.
 
     One that is damaged, or that something else has made, is named in a line on stderr, and the one before it is tried.
 
@@ -114,7 +114,7 @@ def newest(folder) -> Checkpoint | None:
 
 
 def read_run(path: Path) -> dict:
-    """Give what a checkpoint's run.json holds, without a look at the other files.
+    """Return what a checkpoint's run.json holds, without a look at the other files.
 
     Raises InputError where it cannot be read, is of another version, or lacks what `save` writes.
     """
@@ -131,12 +131,12 @@ def read_run(path: Path) -> dict:
 
 
 def exists(folder) -> bool:
-    """Say whether a folder holds a run: at least one checkpoint, good or bad."""
+    """Return whether a folder holds a run: at least one checkpoint, good or bad."""
     return bool(_numbered(Path(folder)))
 
 
 def model_folder(path) -> Path:
-    """Give the folder of the model in `path`: itself, or its newest checkpoint where it is a run's folder.
+    """Return the folder of the model in `path`: itself, or its newest checkpoint where it is a run's folder.
 
     Raises InputError where none of its checkpoints is whole.
     """
@@ -168,7 +168,7 @@ def _write(folder, step, model, tokenizer, states, about) -> None:
 
 
 def _checked(path: Path, step: int) -> dict:
-    """Give a checkpoint's `about`. Raises InputError unless every file is as it was written."""
+    """Return a checkpoint's `about`. Raises InputError unless every file is as it was written."""
     run = read_run(path)
     if run["step"] != step:
         raise InputError(f"the checkpoint {path} is damaged: {RUN} is that of step {run['step']}")
@@ -187,12 +187,12 @@ def _is_count(value) -> bool:
 
 
 def _is_amount(value) -> bool:
-    """Say whether a value is a number that time or tokens can be: not NaN, and no larger than a float can be."""
+    """Return whether a value is a number that time or tokens can be: not NaN, and no larger than a float can be."""
     return type(value) in (int, float) and 0 <= value <= sys.float_info.max
 
 
 def _lists_files(value) -> bool:
-    """Say whether a value lists a checkpoint's files by plain names, the two without which there is none among them."""
+    """Return whether a value lists a checkpoint's files by plain names, the two without which there is none among them."""
     return isinstance(value, dict) and {WEIGHTS, STATE} <= value.keys() and all(map(_is_plain, value))
 
 
@@ -211,7 +211,7 @@ PARTS = {  # of run.json, with what each must be
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
-    """Give the checkpoints of a folder, good or bad, by step."""
+    """Return the checkpoints of a folder, good or bad, by step."""
     if not folder.is_dir():
         return []
     found = ((re.fullmatch(r"step-(\d{8,})", path.name), path) for path in folder.iterdir())

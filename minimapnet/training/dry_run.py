@@ -83,14 +83,14 @@ def dry_run(trainer: Trainer) -> DryRun:
 
 def _evaluations(trainer: Trainer) -> int:
     """Count those of a whole run: before the first step, at every interval, after the last step."""
-    steps, every = trainer.settings.steps, trainer.settings.evaluate_every
+    steps, every = trainer.settings.steps, trainer.settings.eval_every
     if trainer.evaluation is None:
         return 0
     return 2 + ((steps - 1) // every if every else 0)
 
 
 def _memory_mib() -> float | None:
-    """Give the most memory held so far, or None where the system does not say."""
+    """Return the most memory held so far, or None where the system does not say."""
     if backend.name == "cupy":
         return backend.xp.get_default_memory_pool().total_bytes() / MIB
     try:

@@ -52,7 +52,7 @@ class Evaluation:
         return Chunk(batch.ids, batch.attention_mask, positions, masked / masked.sum(axis=1, keepdims=True) / self.rows)
 
     def loss(self, model) -> float:
-        """Give the model's loss in nats per masked token; no dropout."""
+        """Return the model's loss in nats per masked token; no dropout."""
         total = 0.0
         for chunk in self.chunks:
             losses = backend.to_host(token_losses(model, chunk.ids, chunk.positions, chunk.attention_mask))  # (B, K)

@@ -60,7 +60,7 @@ def _line(record: dict) -> str:
 
 
 def read(path: Path, last_step: int) -> list[dict]:
-    """Give the records up to `last_step`: those before the first line that is none, or is of a later step."""
+    """Return the records up to `last_step`: those before the first line that is none, or is of a later step."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:

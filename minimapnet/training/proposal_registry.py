@@ -70,11 +70,14 @@ MASKS = ", ".join(f"{kind.masks} for {name}" for name, kind in KINDS.items() if 
 
 
 def masked(name: str, k: int | float | None) -> int | float:
-    """Give k, or its default for this kind of proposal. Raises InputError for another k than 1 where only 1 is possible."""
+    """Return k, or its default for this kind of proposal.
+
+    Raises InputError for another k than 1 where only 1 is possible.
+    """
     if not KINDS[name].single:
         return USUAL_SHARE if k is None else k
     if k not in (None, 1):
-        raise InputError(f"the proposal {name} masks a single position: give --mask 1, or leave it out")
+        raise InputError(f"the proposal {name} masks a single position: give --mask-rate 1, or leave it out")
     return 1
 
 

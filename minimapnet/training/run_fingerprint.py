@@ -14,7 +14,7 @@ SAMPLED_ROWS = 64  # of the text, whose tokens are looked at one by one
 
 
 def describe(model, text, proposal, settings, evaluation) -> dict:
-    """Give the settings, the model's config, the text, the proposal and the evaluation of a run."""
+    """Return the settings, the model's config, the text, the proposal and the evaluation of a run."""
     numbers = {name: value for name, value in dataclasses.asdict(settings).items() if name not in FREE}
     fixed = evaluation and {name: describe_object(getattr(evaluation, name)) for name in ("k", "seed", "rows")}
     parts = {"settings": numbers, "model": dataclasses.asdict(model.config), "text": describe_text(text)}
@@ -23,7 +23,7 @@ def describe(model, text, proposal, settings, evaluation) -> dict:
 
 
 def describe_text(text) -> dict:
-    """Give a text's name, a digest of its tokenizer, and how long training and validation are, with one of some rows."""
+    """Return a text's name, a digest of its tokenizer, and how long training and validation are, with one of some rows."""
     found = {"name": text.name, "tokenizer": _digest(text.tokenizer.to_str().encode())}
     for part in ("train", "validation"):
         rows = getattr(text, part)
@@ -33,7 +33,7 @@ def describe_text(text) -> dict:
 
 
 def describe_object(thing):
-    """Give an object's class and public attributes, in a form that JSON can hold.
+    """Return an object's class and public attributes, in a form that JSON can hold.
 
     Arrays are given by a digest, functions by their names, configs by their fields, and a network by its config: its numbers
     are in the checkpoint.

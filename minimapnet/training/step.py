@@ -13,7 +13,7 @@ from minimapnet.gradient_norms.gradients import gradients, gradients_and_norms
 from minimapnet.text.batches import rows_of_step
 
 
-class Drawn(NamedTuple):
+class TrainingBatch(NamedTuple):
     """The rows of a step with their masks, on the host: ids, attention_mask (N, T), positions, weights (N, K)."""
 
     ids: numpy.ndarray
@@ -23,29 +23,29 @@ class Drawn(NamedTuple):
     diagnostics: dict[str, float]
 
 
-def draw(model, rows, proposal, settings, step: int) -> Drawn:
+def draw(model, rows, proposal, settings, step: int) -> TrainingBatch:
     """Choose the rows of step `step`, which counts from 0, and their masks: from (seed, step) and the model alone."""
-    batch = rows.batch(rows_of_step(rows, settings.rows, settings.seed, step))
+    batch = rows.batch(rows_of_step(rows, settings.batch_size, settings.seed, step))
     rng = backend.generator(settings.seed, "masks", step)
     drawn = proposal.draw(model, batch.ids, rng, batch.maskable, batch.attention_mask)
     ids, attention_mask = (batch.ids, batch.attention_mask) if drawn.ids is None else (drawn.ids, drawn.attention_mask)
-    return Drawn(ids, attention_mask, drawn.positions, drawn.weights, drawn.diagnostics)
+    return TrainingBatch(ids, attention_mask, drawn.positions, drawn.weights, drawn.diagnostics)
 
 
 class Gradient:
     """Computes the gradient of a step into the flat buffer `out`, one micro-batch after the other."""
 
-    def __init__(self, model, out, micro_batches: int):
-        self.model, self.out, self.micro_batches = model, out, micro_batches
-        self._part = backend.xp.empty_like(out) if micro_batches > 1 else None
+    def __init__(self, model, out, gradient_accumulation: int):
+        self.model, self.out, self.gradient_accumulation = model, out, gradient_accumulation
+        self._part = backend.xp.empty_like(out) if gradient_accumulation > 1 else None
 
-    def __call__(self, drawn: Drawn, dropout_key, norms: bool) -> tuple[float, numpy.ndarray | None]:
-        """Give the loss and, if asked for, the norm of each row's own gradient, float64 (N,) on the host.
+    def __call__(self, drawn: TrainingBatch, dropout_key, norms: bool) -> tuple[float, numpy.ndarray | None]:
+        """Return the loss and, if asked for, the norm of each row's own gradient, float64 (N,) on the host.
 
         Every micro-batch is divided by the number of rows of the whole step, so that they add up to the full batch.
         """
         count = len(drawn.positions)
-        edges = [count * i // self.micro_batches for i in range(self.micro_batches + 1)]
+        edges = [count * i // self.gradient_accumulation for i in range(self.gradient_accumulation + 1)]
         total, found = 0.0, []
         for start, stop in pairwise(edges):
             if start == stop:
@@ -71,7 +71,7 @@ class Gradient:
 
 
 def variance_of_mean(norms: numpy.ndarray, norm: float) -> float:
-    """Give the variance of a step's gradient, estimated from the norms (N,) of its rows' and its own: N above 1.
+    """Return the variance of a step's gradient, estimated from the norms (N,) of its rows' and its own: N above 1.
 
     It is (mean_b |g_b|^2 - |mean_b g_b|^2) / (N - 1), the trace of the covariance of the mean of N independent rows.
     """

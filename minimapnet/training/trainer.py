@@ -50,7 +50,7 @@ class Trainer:
         on_step: Callable[["Trainer"], None] | None = None,
     ):
         """`text` is a Text of `text.load`. Without a `folder` nothing is written. By `evaluation` the model is judged before
-        the first step, every `evaluate_every` steps and after the last one. `bar` is moved by one a step; without it one is
+        the first step, every `eval_every` steps and after the last one. `bar` is moved by one a step; without it one is
         shown on a terminal. `on_step` is called after every step.
 
         Raises InputError for a text that is too short for a step, or does not fit the model.
@@ -58,8 +58,8 @@ class Trainer:
         _check_text(model, text, settings)
         self.model, self.text, self.proposal, self.settings = model, text, proposal, settings
         self.folder, self.evaluation, self.bar, self.on_step = folder and Path(folder), evaluation, bar, on_step
-        self.optimizer = AdamW(model, weight_decay=settings.weight_decay, clip=settings.clip)
-        self.gradient = Gradient(model, self.optimizer.gradient, settings.micro_batches)
+        self.optimizer = AdamW(model, weight_decay=settings.weight_decay, max_grad_norm=settings.max_grad_norm)
+        self.gradient = Gradient(model, self.optimizer.gradient, settings.gradient_accumulation)
         self.step, self.seconds, self.tokens, self.stopped = 0, 0.0, 0, None
         self.log = Log(None)
         self._identity = run_fingerprint.describe(model, text, proposal, settings, evaluation)
@@ -67,7 +67,9 @@ class Trainer:
         self._dropout_seed = settings.seed if dropout else None
 
     def run(self, resume: bool = False, on_begin: Callable[[], None] | None = None) -> list[dict]:
-        """Train to the last step, or until something stops it; give the records of the log, which the folder holds as well.
+        """Train to the last step, or until something stops it.
+
+        Return the records of the log, which the folder holds as well.
 
         There is one every `log_every` steps and wherever the model is judged. It has `step`, `seconds`, `tokens`, the step's
         `loss` (nats per masked token, as weighted by the proposal), `learning_rate`, `gradient_norm` (before clipping),
@@ -101,13 +103,13 @@ class Trainer:
         return self.log.records
 
     def make_step(self, log: bool = False) -> dict:
-        """Make one training step; give what a record says of it where `log` is true, and always the `loss`."""
+        """Make one training step; return what a record says of it where `log` is true, and always the `loss`."""
         started, settings, scale = time.perf_counter(), self.settings, self.settings.lr_scale(self.step)
         drawn = draw(self.model, self.text.train, self.proposal, settings, self.step)
         dropout_key = None if self._dropout_seed is None else (self._dropout_seed, self.step)
         learns = self.proposal.wants_norms and (self.step + 1) % self.proposal.learn_every == 0
         loss, norms = self.gradient(drawn, dropout_key, norms=log or learns)
-        rate = scale * settings.peak_learning_rate
+        rate = scale * settings.learning_rate
         norm = self.optimizer.update(rate) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
             raise self._diverged(f"the gradient's norm is {norm}" if math.isfinite(loss) else f"the loss is {loss}")
@@ -157,7 +159,7 @@ class Trainer:
 
     def _advance(self, bar: tqdm) -> None:
         """Make a step with everything that belongs to it: evaluation, log, progress."""
-        judge = self.evaluation is not None and self._is_due(self.settings.evaluate_every, self.step + 1)
+        judge = self.evaluation is not None and self._is_due(self.settings.eval_every, self.step + 1)
         log = judge or self._is_due(self.settings.log_every, self.step + 1)
         record = self.make_step(log)
         if judge:
@@ -172,7 +174,7 @@ class Trainer:
             self.on_step(self)
 
     def _is_due(self, every: int, step: int | None = None) -> bool:
-        """Say whether something is due after `step` steps (those made so far): every so many, and after the last."""
+        """Return whether something is due after `step` steps (those made so far): every so many, and after the last."""
         step = self.step if step is None else step
         return step == self.settings.steps or (every > 0 and step % every == 0)
 
@@ -200,11 +202,11 @@ class Trainer:
 
     def _diverged(self, what: str) -> InputError:
         last = self.settings.steps - 1
-        rate = self.settings.lr_scale(min(self.step, last)) * self.settings.peak_learning_rate
+        rate = self.settings.lr_scale(min(self.step, last)) * self.settings.learning_rate
         kept = f"; the checkpoint before it is in {self.folder}" if self.folder and checkpoint.exists(self.folder) else ""
         return InputError(
             f"training diverged at step {self.step} (learning rate {rate:.2g}): {what}. Try a lower learning rate, a longer "
-            f"warm-up or a lower clip{kept}"
+            f"warm-up or a lower max_grad_norm{kept}"
         )
 
 
@@ -215,8 +217,10 @@ def _reason_to_stop(interruption: Interruption, deadline: float) -> str | None:
 
 
 def _check_text(model: Bert, text, settings: TrainSettings) -> None:
-    if len(text.train) < settings.rows:
-        raise InputError(f"{text.name} gives {len(text.train)} rows to train on, fewer than the {settings.rows} of a step")
+    if len(text.train) < settings.batch_size:
+        raise InputError(
+            f"{text.name} gives {len(text.train)} rows to train on, fewer than the {settings.batch_size} of a step"
+        )
     vocabulary, longest = text.tokenizer.get_vocab_size(), int(text.train.lengths.max())
     if vocabulary > model.config.vocab_size:
         raise InputError(f"the tokenizer has {vocabulary} pieces, the model only {model.config.vocab_size}")
@@ -229,7 +233,7 @@ def _check_text(model: Bert, text, settings: TrainSettings) -> None:
         raise InputError(f"{text.name} has rows of {longest} tokens, the model reads {model.config.max_position_embeddings}")
 
 
-def whole_run(trainer: Trainer) -> list[dict]:
+def run_to_end(trainer: Trainer) -> list[dict]:
     """Train to the last step and give the log's records, as `Trainer.run` does.
 
     Ctrl-C and SIGTERM, which end a trainer's run after a step, then meet the handler that was there before: they end it all.

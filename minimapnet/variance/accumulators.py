@@ -19,7 +19,7 @@ and no second pass. Var_x(m) holds the noise of the masks too, and
 are unbiased (the last is the mean of m_b . m_c over all pairs of different sentences).
 
 Everything reported is a function of the means of such numbers, and its error is judged by the jackknife over sentences: the
-function with one sentence's numbers left out (`variance_intervals`). For means of `within` and `norms` that is exact. For a
+function with one sentence's numbers left out (`jackknife`). For means of `within` and `norms` that is exact. For a
 step it is nearly so: leaving sentence b out of the text would also change the later steps a little. The steps of vectors
 that are drawn independently are uncorrelated with equal expectations (they are what Helmert's orthogonal transformation
 gives), and to first order a step differs from |m_b - E m|^2, which a sentence contributes to the variance, by noise of zero
@@ -76,7 +76,7 @@ def whole_and_groups(squares: numpy.ndarray) -> numpy.ndarray:
     return numpy.concatenate([squares.sum(axis=0, keepdims=True), squares])
 
 
-class Tally:
+class VarianceAccumulator:
     """The numbers of every sentence: `columns` {name: list of (Q,)}, to which `add` adds those of one more.
 
     Those of a proposal are in columns that begin with its name.
@@ -121,7 +121,7 @@ class Tally:
 
 
 def within(squares: numpy.ndarray, square: numpy.ndarray) -> numpy.ndarray:
-    """Give the sample variance of R vectors from their squared norms (Q, R) and that of their mean (Q,) -> (Q,)."""
+    """Return the sample variance of R vectors from their squared norms (Q, R) and that of their mean (Q,) -> (Q,)."""
     R = squares.shape[1]
     return R / (R - 1) * (squares.mean(axis=1) - square)
 
@@ -140,13 +140,15 @@ def removed(squares: numpy.ndarray, importance: numpy.ndarray) -> numpy.ndarray:
 
 
 def share(part, whole):
-    """Give part / whole elementwise, 0 where the whole is 0: where there is but one mask, nothing varies."""
+    """Return part / whole elementwise, 0 where the whole is 0: where there is but one mask, nothing varies."""
     part, whole = numpy.broadcast_arrays(part, whole)
     return numpy.divide(part, whole, out=numpy.zeros(whole.shape), where=whole != 0)
 
 
-def left_out(columns: dict[str, list], function: Callable[[dict], numpy.ndarray]) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Give function(means of the columns) (Q,), and the same with the numbers of each sentence left out in turn (N, Q).
+def leave_one_out(
+    columns: dict[str, list], function: Callable[[dict], numpy.ndarray]
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return function(means of the columns) (Q,), and the same with the numbers of each sentence left out in turn (N, Q).
 
     `columns` {name: N numbers (Q,), NaN where a sentence has none}; `function` takes {name: means (..., Q)} -> (..., Q).
     """

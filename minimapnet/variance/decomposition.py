@@ -6,7 +6,7 @@
 moment E_q |w g|^2 is least, (E_p |g|)^2, at q* proportional to p |g|. So no choice of single masks within a sentence
 removes more than the *headroom*, E_x[Var_{M ~ p}(|g| | x)], and what it does remove is E_p |g|^2 - E_q |w g|^2.
 
-`decompose_variance` estimates all this from draws, `variance_exact.exact_variance` enumerates all masks.
+`decompose_variance` estimates all this from draws, `enumeration.exact_variance` enumerates all masks.
 
 Axis letters: N sentences, R masks of each, P parameters, G groups of parameters, Q the whole and then the groups.
 """
@@ -20,7 +20,7 @@ from minimapnet.gradient_norms.norms import sequence_squares
 from minimapnet.masks.uniform import UniformMasks
 from minimapnet.proposals.base import Proposal
 from minimapnet.proposals.pools import BatchPoolProposal
-from minimapnet.variance.accumulators import Tally, left_out, share
+from minimapnet.variance.accumulators import VarianceAccumulator, leave_one_out, share
 from minimapnet.variance.jackknife import intervals, standard_errors
 from minimapnet.variance.passes import Groups, mean_gradient, mean_gradients, sentences
 from minimapnet.variance.report import Estimate, ProposalVariance, VarianceReport, Variances
@@ -43,7 +43,7 @@ def decompose_variance(
     Every estimate is unbiased (ratios are ratios of such) and has a standard error and a 95 % interval by the jackknife over
     sentences; `Estimate` says how far to trust these. The cost is that of the gradients, the memory that of a few
     parameter-sized vectors (one more for every biased proposal, and one for every thread), whatever N and R: see
-    `variance_tally`.
+    `accumulators`.
 
     Raises InputError for fewer than 3 sentences or 2 masks, for k below 1 or above what is maskable, and as `gradients`.
     """
@@ -52,16 +52,16 @@ def decompose_variance(
         raise InputError(f"{len(batch)} sentences are too few for a standard error: give {FEWEST_SENTENCES} at least")
     if masks < FEWEST_MASKS:
         raise InputError(f"{masks} masks a sentence have no variance: draw {FEWEST_MASKS} at least")
-    tally = Tally(Groups(model.shapes))
-    trials = [_Trial(name, proposal, tally) for name, proposal in (proposals or {}).items()]
+    accumulator = VarianceAccumulator(Groups(model.shapes))
+    trials = [_Trial(name, proposal, accumulator) for name, proposal in (proposals or {}).items()]
     draws = [_uniform(sentence, masks, seed, b) for b, sentence in enumerate(batch)]  # of (R, K)
-    found = mean_gradients(model, tally.groups, batch, draws)
+    found = mean_gradients(model, accumulator.groups, batch, draws)
     for b, sentence in enumerate(tqdm(batch, unit="sentence", disable=None, leave=False)):
         mean, squares = next(found)  # (P,), (G, R)
-        tally.add(mean, squares)
+        accumulator.add(mean, squares)
         for trial in trials:
             trial.add(model, sentence, masks, backend.generator(seed, f"variance/{trial.name}", b), mean)
-    return _report(batch, masks, tally, trials)
+    return _report(batch, masks, accumulator, trials)
 
 
 def _uniform(sentence, masks, seed, b) -> numpy.ndarray:
@@ -72,15 +72,15 @@ def _uniform(sentence, masks, seed, b) -> numpy.ndarray:
 class _Trial:
     """One proposal under test. `rows` is what one of its estimates takes, `bounded` whether the headroom bounds it."""
 
-    def __init__(self, name: str, proposal: Proposal, tally: Tally):
+    def __init__(self, name: str, proposal: Proposal, accumulator: VarianceAccumulator):
         if isinstance(proposal, BatchPoolProposal):
             raise InputError(f"{name} chooses among sentences: it has no mask variance within one of them")
-        self.name, self.proposal, self.tally = name, proposal, tally
+        self.name, self.proposal, self.accumulator = name, proposal, accumulator
         self.rows, self.bounded = 1, True
 
     def add(self, model, sentence, count, rng, uniform) -> None:
         """Draw `count` estimates for a sentence, whose mean gradient under uniform masks is `uniform` (P,)."""
-        groups, proposal = self.tally.groups, self.proposal
+        groups, proposal = self.accumulator.groups, self.proposal
         ids, maskable, attention_mask = sentence.copies(count)
         drawn = proposal.draw(model, ids, rng, maskable, attention_mask)
         self.rows = len(drawn.positions) // count
@@ -89,13 +89,13 @@ class _Trial:
         if self.bounded:
             found = sequence_squares(model, ids, drawn.positions, drawn.weights, attention_mask)
             squares = [backend.to_host(found[name]).astype(numpy.float64) for name in groups.names]
-            self.tally.add_weighted(self.name, numpy.array(squares), importance)
+            self.accumulator.add_weighted(self.name, numpy.array(squares), importance)
         else:
             mean, squares = _estimates(model, groups, sentence, drawn, self.rows, count)  # (P,), (G, R)
-            self.tally.add_estimates(self.name, mean, squares, self.rows, None if proposal.unbiased else uniform)
+            self.accumulator.add_estimates(self.name, mean, squares, self.rows, None if proposal.unbiased else uniform)
 
     def report(self, estimate) -> ProposalVariance:
-        """Say what came out; `estimate` gives the Estimates (Q,) of a function of the columns' means, between walls."""
+        """Return what came out; `estimate` gives the Estimates (Q,) of a function of the columns' means, between bounds."""
         freed = f"{self.name}/removed"
         headroom = numpy.array([one.value for one in estimate(lambda m: m["norms"])]) if self.bounded else numpy.inf
         least = 1 - estimate(lambda m: share(m["norms"], m["within"]))[0].value if self.bounded else 0.0
@@ -103,7 +103,7 @@ class _Trial:
         found = {
             "mask": estimate(lambda m: m["within"] - m[freed], low=0.0)[0],
             "ratio": estimate(lambda m: 1 - share(m[freed], m["within"]), low=least)[0],
-            "removed_by_group": dict(zip(self.tally.groups.names, removed[1:], strict=True)),
+            "removed_by_group": dict(zip(self.accumulator.groups.names, removed[1:], strict=True)),
         }
         if self.bounded:
             found["share_won"] = estimate(lambda m: share(m[freed], m["norms"]), high=1.0)[0]
@@ -114,7 +114,7 @@ class _Trial:
 
 
 def _importance(drawn) -> numpy.ndarray | None:
-    """Give the importance weights of whole masks (R,), or None where the positions of a mask have weights of their own."""
+    """Return the importance weights of whole masks (R,), or None where the positions of a mask have weights of their own."""
     masked = drawn.positions != -1
     importance = drawn.weights.sum(axis=1)  # (R,)
     shared = masked * (importance / masked.sum(axis=1))[:, None]
@@ -122,7 +122,7 @@ def _importance(drawn) -> numpy.ndarray | None:
 
 
 def _estimates(model, groups, sentence, drawn, rows, count):
-    """Give the mean of `count` estimates, of `rows` rows each, as a flat buffer (P,), and their squared norms (G, count)."""
+    """Return the mean (P,) of `count` estimates, of `rows` rows each, and their squared norms (G, count)."""
     if rows == 1:
         return mean_gradient(model, groups, sentence, drawn.positions, drawn.weights)
     total, squares = 0.0, []
@@ -134,9 +134,9 @@ def _estimates(model, groups, sentence, drawn, rows, count):
     return total / count, numpy.stack(squares, axis=1)
 
 
-def _report(batch, masks, tally, trials) -> VarianceReport:
+def _report(batch, masks, accumulator, trials) -> VarianceReport:
     def estimate(function, low=-numpy.inf, high=numpy.inf):
-        values, without = left_out(tally.columns, function)  # (Q,), (N, Q)
+        values, without = leave_one_out(accumulator.columns, function)  # (Q,), (N, Q)
         ends = intervals(values, without, low, high).T.tolist()  # (Q, 2)
         errors = standard_errors(without)
         return [Estimate(float(v), float(e), tuple(pair)) for v, e, pair in zip(values, errors, ends, strict=True)]
@@ -157,6 +157,6 @@ def _report(batch, masks, tally, trials) -> VarianceReport:
         mask_share=estimate(lambda m: share(m["within"], m["step"] - m["noise"] + m["within"]), 0.0, 1.0)[0],
         headroom_share=estimate(lambda m: share(m["norms"], m["within"]), 0.0, 1.0)[0],
         signal=estimate(lambda m: m["square"] - m["step"])[0],
-        groups=dict(zip(tally.groups.names, groups, strict=True)),
+        groups=dict(zip(accumulator.groups.names, groups, strict=True)),
         proposals={trial.name: trial.report(estimate) for trial in trials},
     )

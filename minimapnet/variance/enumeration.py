@@ -14,7 +14,7 @@ from minimapnet.variance.report import Estimate, VarianceReport, Variances
 
 
 def exact_variance(model, ids, k, maskable=None, attention_mask=None) -> VarianceReport:
-    """Give the exact decomposition for these very sentences, by the gradients of all masks of k of their positions.
+    """Return the exact decomposition for these very sentences, by the gradients of all masks of k of their positions.
 
     Arguments as for `decompose_variance`. The sentences are the whole population: data is the variance of their N mean
     gradients around the mean of these, 0 for one sentence, and data + mask is the variance of the gradient of a sentence

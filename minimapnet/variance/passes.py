@@ -11,8 +11,8 @@ from functools import partial
 import numpy
 
 from minimapnet import backend
-from minimapnet.gradient_norms.accumulators import GradientReader, gather
-from minimapnet.gradient_norms.ghost_norm import NormReader
+from minimapnet.gradient_norms.accumulators import GradientAccumulator, gather
+from minimapnet.gradient_norms.ghost_norm import GradientNormAccumulator
 from minimapnet.gradient_norms.gradients import loss_weights
 from minimapnet.gradient_norms.norms import by_group, group_of
 from minimapnet.model import parameters
@@ -33,7 +33,7 @@ class Sentence:
     k: int
 
     def copies(self, count: int) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray | None]:
-        """Give ids, maskable and attention_mask with the sentence in `count` rows."""
+        """Return ids, maskable and attention_mask with the sentence in `count` rows."""
         mask = self.attention_mask
         return (
             self.ids.repeat(count, axis=0),
@@ -73,7 +73,7 @@ class Groups:
             start = stop
 
     def squares(self, vector) -> numpy.ndarray:
-        """Give the squared norm of each group's part of vector (P,), a flat buffer -> float64 (G,) on the host."""
+        """Return the squared norm of each group's part of vector (P,), a flat buffer -> float64 (G,) on the host."""
         return self.totals(lambda part: (vector[part] @ vector[part],))[0]
 
     def totals(self, work: Callable[[slice], tuple]) -> numpy.ndarray:
@@ -104,7 +104,7 @@ def _shares(places, size: int) -> list[list[tuple[slice, int]]]:
 
 
 def mean_gradient(model, groups: Groups, sentence: Sentence, positions, weights=None):
-    """Give the mean gradient of masks of one sentence, and the squared norm of each mask's own gradient.
+    """Return the mean gradient of masks of one sentence, and the squared norm of each mask's own gradient.
 
     positions (B, K) and weights (B, K) are as for `gradients` -> a flat buffer (P,) on the device in use, and float64 (G, B)
     on the host. Masks go through the model in chunks, so that memory does not grow with B.
@@ -153,22 +153,22 @@ def _chunks(config, positions) -> Iterator[slice]:
 
 
 def _gradient_share(model, sentence, positions, weights, count):
-    """Give the sum of g / count over masks (B, K) of one sentence (P,), and {group: |g / count|^2 (B,)}."""
+    """Return the sum of g / count over masks (B, K) of one sentence (P,), and {group: |g / count|^2 (B,)}."""
     B = len(positions)
     ids, _, attention_mask = sentence.copies(B)
     batch = masked_batch(model.config, ids, positions, attention_mask)
     dlosses = loss_weights(positions, weights, model.config.dtype) * (B / count)
     dlosses = backend.to_device(dlosses.reshape(-1)[batch.places])  # (N,)
     parts = backend.kernels.split_batch(*ids.shape)
-    readers = [GradientReader() for _ in range(backend.kernels.workers(len(parts)))]
+    accumulators = [GradientAccumulator() for _ in range(backend.kernels.workers(len(parts)))]
 
     def work(number):
-        part, reader = batch.part(parts[number]), readers[number % len(readers)]
-        reader = NormReader(part.by_sentence, model.config.tie_word_embeddings, gradients=reader)
-        model.backward(dlosses[batch.tokens(parts[number])], model.forward(part)[1], reader)
-        return by_group(reader.squares)
+        part, accumulator = batch.part(parts[number]), accumulators[number % len(accumulators)]
+        accumulator = GradientNormAccumulator(part.by_sentence, model.config.tie_word_embeddings, gradients=accumulator)
+        model.backward(dlosses[batch.tokens(parts[number])], model.forward(part)[1], accumulator)
+        return by_group(accumulator.squares)
 
     found = backend.kernels.run([lambda number=number: work(number) for number in range(len(parts))])
     vector = parameters.empty_flat(model.shapes, model.config.dtype)
-    gather(readers, parameters.flat_views(vector, model.shapes), model.decoder_name)
+    gather(accumulators, parameters.flat_views(vector, model.shapes), model.decoder_name)
     return vector, {name: backend.xp.concatenate([one[name] for one in found]) for name in found[0]}

@@ -15,7 +15,7 @@ from minimapnet.text_tables import aligned
 class Estimate:
     """A number, its standard error over sentences (the jackknife's), and the ends of its 95 % interval.
 
-    The interval is that of `variance_intervals`; it is not symmetric where the number is a variance or a share. How often it
+    The interval is that of `jackknife`; it is not symmetric where the number is a variance or a share. How often it
     holds the truth was counted in 1,500 samples each, of small models' sentences all of whose masks were enumerated:
 
     - 32 sentences of 4 masks, which differ little: 94 to 96 %, whatever the number;

@@ -30,9 +30,9 @@ def small(monkeypatch):
     preset = replace(
         presets.PRESETS["smoke"],
         model=presets.ModelSettings(hidden_size=16, heads=2),
-        scratch=presets.ScratchSettings(seeds=1, steps=3, rows=5, evaluations=3),
+        scratch=presets.ScratchSettings(seeds=1, steps=3, batch_size=5, evaluations=3),
         branches=presets.BranchSettings(
-            seeds=1, warm_steps=3, warm_rows=4, restart_steps=2, steps=3, masked=(1,), evaluations=3
+            seeds=1, warm_steps=3, warm_batch_size=4, restart_steps=2, steps=3, masked=(1,), evaluations=3
         ),
         stages=presets.StageSettings(count=2, sentences=3, masks=2, quality_sentences=4, shown=2),
         timed_steps=1,

@@ -18,15 +18,15 @@ def options(tmp_path, content: str, *arguments) -> argparse.Namespace:
 
 
 def test_a_file_goes_before_the_defaults_and_flags_before_both(tmp_path):
-    found = options(tmp_path, "steps = 7\nlearning-rate = 0.5\nrows = 3", "--steps", "9")
-    assert (found.steps, found.learning_rate, found.rows, found.seed) == (9, 0.5, 3, 0)
+    found = options(tmp_path, "steps = 7\nlearning-rate = 0.5\nbatch-size = 3", "--steps", "9")
+    assert (found.steps, found.learning_rate, found.batch_size, found.seed) == (9, 0.5, 3, 0)
 
 
 def test_values_are_what_flags_would_give(tmp_path):
     content = """
         text = "kjv"
         tokenizer = "some/tokenizer.json"
-        mask = 0.25
+        mask-rate = 0.25
         learning-rate = 1  # a whole number where any number will do
         layout = "sentences"
         proposal = "mapnet-pool"
@@ -34,12 +34,22 @@ def test_values_are_what_flags_would_give(tmp_path):
         out = "größe"
     """
     found = options(tmp_path, content)
-    flags = ["--text", "kjv", "--tokenizer", "some/tokenizer.json", "--mask", "0.25", "--learning-rate", "1", "--dry-run"]
+    flags = [
+        "--text",
+        "kjv",
+        "--tokenizer",
+        "some/tokenizer.json",
+        "--mask-rate",
+        "0.25",
+        "--learning-rate",
+        "1",
+        "--dry-run",
+    ]
     flags += ["--layout", "sentences", "--proposal", "mapnet-pool", "--out", "größe"]
     expected = vars(main._options(["train", *flags])) | {"config": tmp_path / "config.toml"}
     assert vars(found) == expected
     assert {name: type(value) for name, value in vars(found).items()} == {n: type(v) for n, v in expected.items()}
-    assert options(tmp_path, "mask = 3").mask == 3 and type(options(tmp_path, "mask = 3").mask) is int
+    assert options(tmp_path, "mask-rate = 3").mask_rate == 3 and type(options(tmp_path, "mask-rate = 3").mask_rate) is int
 
 
 def test_every_command_takes_a_file(tmp_path, capsys):
@@ -68,8 +78,8 @@ def test_every_command_takes_a_file(tmp_path, capsys):
         ("learning-rate = '1'", "learning-rate must be a number, not '1'"),
         ("learning-rate = nan", "learning-rate must be a number above 0"),
         ("learning-rate = inf", "learning-rate must be a number above 0"),
-        ("mask = false", "mask must be a number, not False"),
-        ("mask = 1.5", "mask must be a whole number of at least 1, or a share"),
+        ("mask-rate = false", "mask-rate must be a number, not False"),
+        ("mask-rate = 1.5", "mask-rate must be a whole number of at least 1, or a share"),
         ("dry-run = 1", "dry-run must be true or false, not 1"),
         ("text = 5", "text must be text in quotes, not 5"),
         ("text = ''", "text must not be empty"),
@@ -101,7 +111,7 @@ def test_files_that_cannot_be_read(tmp_path, capsys):
 def small_command() -> Parser:
     command = Parser(prog="test")
     add(command, "--steps", "", 5, type=whole(1))
-    add(command, "--mask", "", type=MASK)
+    add(command, "--mask-rate", "", type=MASK)
     add(command, "--text-file", "", type=Path)
     add(command, "--name", "", "plain")
     add_flag(command, "--fast", "")
@@ -112,8 +122,8 @@ def small_command() -> Parser:
     "arguments",
     [
         [],
-        ["--steps", "7", "--mask", "0.1", "--fast"],
-        ["--mask", "1e-7"],
+        ["--steps", "7", "--mask-rate", "0.1", "--fast"],
+        ["--mask-rate", "1e-7"],
         ["--name", 'quotes " and \\ and größe \U0001f600 and \x7f and \n'],
         ["--text-file", "/some where/'text'.txt"],
     ],

@@ -17,17 +17,17 @@ from tests.helpers.command_cases import assert_refused, called, text_file, train
 
 
 def facts(stdout) -> dict[str, str]:
-    """Give what stands behind each name."""
+    """Return what stands behind each name."""
     pairs = (line.split("  ", 1) for line in stdout.splitlines() if "  " in line)
     return {name.strip(): value.strip() for name, value in pairs}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Give the folder of a small run of two evaluations."""
+    """Return the folder of a small run of two evaluations."""
     folder = tmp_path_factory.mktemp("info")
     text_file(folder)
-    assert main(train(folder, "--steps", 20, "--evaluate-every", 10, "--layers", 3)) == 0
+    assert main(train(folder, "--steps", 20, "--eval-every", 10, "--layers", 3)) == 0
     return folder / "run"
 
 

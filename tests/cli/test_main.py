@@ -16,7 +16,7 @@ from tests.helpers.command_cases import ROOT, assert_refused, called, command, e
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
-    """Give the parser of a command with all its options."""
+    """Return the parser of a command with all its options."""
     found = []
 
     class Seen(main.Parser):

@@ -38,7 +38,7 @@ def folder(tmp_path):
 
 
 def made(arguments) -> Trainer:
-    """Give the trainer that a command would run."""
+    """Return the trainer that a command would run."""
     return build_trainer.trainer(main._options(list(map(str, arguments))), None)
 
 
@@ -77,16 +77,19 @@ def test_one_seed_gives_the_same_bytes_and_another_does_not(folder, capsys):
 
 
 def test_flags_arrive(folder):
-    options = "--micro-batches 2 --learning-rate 0.5 --warm-up 0.25 --schedule constant --weight-decay 0 --clip 3 --seed 10"
-    options += " --evaluate-every 7 --checkpoint-every 8 --max-minutes 9 --steps 11 --rows 5 --dropout 0.125 --layers 3"
-    options += " --heads 4 --hidden-size 24 --row-tokens 20 --pieces 50 --layout sentences --tokenizer characters --mask 2"
+    options = "--gradient-accumulation 2 --learning-rate 0.5 --warmup-ratio 0.25 --schedule constant --weight-decay 0"
+    options += " --max-grad-norm 3 --seed 10"
+    options += " --eval-every 7 --checkpoint-every 8 --max-minutes 9 --steps 11 --batch-size 5 --dropout 0.125 --layers 3"
+    options += (
+        " --heads 4 --hidden-size 24 --max-length 20 --vocab-size 50 --layout sentences --tokenizer characters --mask-rate 2"
+    )
     options += " --masks 3 --proposal optimal-pool"
     trainer = made(train(folder, *options.split()))
     settings, config = trainer.settings, trainer.model.config
-    assert (settings.micro_batches, settings.peak_learning_rate, settings.warmup_share) == (2, 0.5, 0.25)
-    assert (settings.schedule, settings.weight_decay, settings.clip) == ("constant", 0, 3)
-    assert (settings.evaluate_every, settings.checkpoint_every, settings.max_minutes) == (7, 8, 9)
-    assert (settings.seed, settings.steps, settings.rows) == (10, 11, 5)
+    assert (settings.gradient_accumulation, settings.learning_rate, settings.warmup_ratio) == (2, 0.5, 0.25)
+    assert (settings.schedule, settings.weight_decay, settings.max_grad_norm) == ("constant", 0, 3)
+    assert (settings.eval_every, settings.checkpoint_every, settings.max_minutes) == (7, 8, 9)
+    assert (settings.seed, settings.steps, settings.batch_size) == (10, 11, 5)
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.125, 0.125)
     assert (config.num_hidden_layers, config.num_attention_heads, config.hidden_size) == (3, 4, 24)
     assert (config.intermediate_size, config.max_position_embeddings) == (96, 20)
@@ -101,7 +104,7 @@ def test_defaults_are_those_of_the_help(folder):
     config, settings = trainer.model.config, trainer.settings
     assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (128, 2, 4)
     assert (config.hidden_dropout_prob, config.max_position_embeddings) == (0, 64)
-    assert (settings.steps, settings.rows, settings.peak_learning_rate, settings.seed) == (2000, 32, 2e-3, 0)
+    assert (settings.steps, settings.batch_size, settings.learning_rate, settings.seed) == (2000, 32, 2e-3, 0)
     assert isinstance(trainer.text.train, PackedRows)
     assert (type(trainer.proposal), trainer.proposal.k) == (kinds.UniformProposal, 0.15)
 
@@ -163,7 +166,7 @@ def test_a_run_that_has_ended_may_be_asked_again_without_its_log(folder, capsys)
 
 def test_it_starts_from_a_checkpoint_with_its_tokenizer(folder, capsys):
     assert called(capsys, *train(folder, "--steps", 30, "--dropout", 0.25)).returncode == 0
-    places = ("--text", folder / "text.txt", "--cache", folder / "cache", "--row-tokens", 12, "--rows", 4)
+    places = ("--text", folder / "text.txt", "--cache", folder / "cache", "--max-length", 12, "--batch-size", 4)
     options = ("train", *places, "--checkpoint", folder / "run", "--out", folder / "second", "--steps", 1)
     assert called(capsys, *options).returncode == 0
     first, second = records(folder / "run"), records(folder / "second")
@@ -181,7 +184,7 @@ def test_a_model_that_does_not_know_mask_is_told_of_it(folder, capsys):
     (start / "config.json").write_text(json.dumps(config))
     tokenizer = (start / "tokenizer.json").rename(folder / "pieces.json")
     assert Bert.from_pretrained(start).config.mask_token_id is None
-    places = ("--text", folder / "text.txt", "--cache", folder / "cache", "--row-tokens", 12, "--rows", 4)
+    places = ("--text", folder / "text.txt", "--cache", folder / "cache", "--max-length", 12, "--batch-size", 4)
     trainer = made(["train", *places, "--checkpoint", start, "--tokenizer", tokenizer])
     assert (trainer.model.config.mask_token_id, trainer.model.config.pad_token_id) == (4, 0)
 

@@ -46,38 +46,38 @@ def assert_nothing_begun(folder):
         (("--steps", "0"), "--steps: must be a whole number of at least 1, not '0'"),
         (("--steps", "1.5"), "--steps: must be a whole number"),
         (("--steps", "10000000000000000000000"), "--steps: must be a whole number"),
-        (("--rows", "-1"), "--rows: must be a whole number"),
-        (("--micro-batches", "no"), "--micro-batches: must be a whole number"),
+        (("--batch-size", "-1"), "--batch-size: must be a whole number"),
+        (("--gradient-accumulation", "no"), "--gradient-accumulation: must be a whole number"),
         (("--learning-rate", "0"), "--learning-rate: must be a number above 0"),
         (("--learning-rate", "nan"), "--learning-rate: must be a number above 0"),
         (("--learning-rate", "inf"), "--learning-rate: must be a number above 0"),
-        (("--warm-up", "1.1"), "--warm-up: must be a number from 0 to 1"),
+        (("--warmup-ratio", "1.1"), "--warmup-ratio: must be a number from 0 to 1"),
         (("--weight-decay", "-0.1"), "--weight-decay: must be a number of at least 0"),
-        (("--clip", "0"), "--clip: must be a number above 0"),
+        (("--max-grad-norm", "0"), "--max-grad-norm: must be a number above 0"),
         (("--dropout", "1"), "--dropout: must be a number of at least 0 and below 1"),
-        (("--mask", "0"), "--mask: must be a whole number of at least 1, or a share above 0 and below 1"),
-        (("--mask", "1.0"), "--mask: must be"),
-        (("--mask", "-3"), "--mask: must be"),
-        (("--mask", "15%"), "--mask: must be"),
+        (("--mask-rate", "0"), "--mask-rate: must be a whole number of at least 1, or a share above 0 and below 1"),
+        (("--mask-rate", "1.0"), "--mask-rate: must be"),
+        (("--mask-rate", "-3"), "--mask-rate: must be"),
+        (("--mask-rate", "15%"), "--mask-rate: must be"),
         (("--max-minutes", "0"), "--max-minutes: must be a number above 0"),
-        (("--pieces", "15"), "--pieces: must be a whole number of at least 16 and at most 1000000"),
+        (("--vocab-size", "15"), "--vocab-size: must be a whole number of at least 16 and at most 1000000"),
         (("--hidden-size", "100000"), "--hidden-size: must be a whole number of at least 1 and at most 65536"),
         (("--hidden-size", "15"), "--hidden-size 15 cannot be shared by --heads 2"),
         (("--layers", "0"), "--layers: must be a whole number"),
-        (("--row-tokens", "1"), "--row-tokens: must be a whole number of at least 2"),
-        (("--row-tokens", "6", "--layout", "sentences"), "a row of 6 tokens is too short"),
-        (("--row-tokens", "60000"), "is too short: "),
-        (("--rows", "1000000"), "fewer than the 1000000 of a step"),
+        (("--max-length", "1"), "--max-length: must be a whole number of at least 2"),
+        (("--max-length", "6", "--layout", "sentences"), "a row of 6 tokens is too short"),
+        (("--max-length", "60000"), "is too short: "),
+        (("--batch-size", "1000000"), "fewer than the 1000000 of a step"),
         (("--layout", "diagonal"), "--layout: invalid choice: 'diagonal'"),
         (("--schedule", "cosine"), "--schedule: invalid choice"),
         (("--proposal", "psychic"), "--proposal: invalid choice"),
         (("--backend", "torch"), "--backend: invalid choice"),
-        (("--proposal", "mapnet-single", "--mask", "2"), "mapnet-single masks a single position: give --mask 1"),
-        (("--proposal", "optimal-single", "--mask", "0.15"), "optimal-single masks a single position"),
+        (("--proposal", "mapnet-single", "--mask-rate", "2"), "mapnet-single masks a single position: give --mask-rate 1"),
+        (("--proposal", "optimal-single", "--mask-rate", "0.15"), "optimal-single masks a single position"),
         (("--masks", "2"), "uniform draws one mask of a row: leave out --masks"),
         (("--proposal", "fully-explored", "--masks", "0"), "--masks: must be a whole number of at least 1"),
-        (("--mask", "12"), "--mask 12 is too many: text.txt has a row of"),
-        (("--layout", "sentences", "--mask", "6"), "--mask 6 is too many: text.txt has a row of 5 tokens"),
+        (("--mask-rate", "12"), "--mask-rate 12 is too many: text.txt has a row of"),
+        (("--layout", "sentences", "--mask-rate", "6"), "--mask-rate 6 is too many: text.txt has a row of 5 tokens"),
         (("--tokenizer", "nowhere.json"), "cannot read the tokenizer nowhere.json"),
         (("--checkpoint", "nowhere"), "--hidden-size is for a new model"),
         (("--dry-run", "--resume"), "there is no run to resume"),
@@ -128,7 +128,7 @@ def test_a_damaged_gz(tmp_path, capsys):
 
 
 def from_model(folder, start, *more):
-    places = ("--text", folder / "text.txt", "--cache", folder / "cache", "--out", folder / "run", "--row-tokens", 12)
+    places = ("--text", folder / "text.txt", "--cache", folder / "cache", "--out", folder / "run", "--max-length", 12)
     return ("train", *places, "--checkpoint", start, *more)
 
 
@@ -167,13 +167,13 @@ def test_checkpoints_to_start_from_that_cannot_be_used(folder, capsys):
     refused("foreign-tokenizer", lambda start: (start / "tokenizer.json").write_text("{}"), "cannot read the tokenizer")
     refused("smaller", smaller, "pieces, the model only 32")
     refused("without-head", without_head, "has no masked-language-model head")
-    refused("shorter", lambda start: None, "rows of 20 tokens, the model reads 12", "--row-tokens", 20)
+    refused("shorter", lambda start: None, "rows of 20 tokens, the model reads 12", "--max-length", 20)
     refused("sizes", lambda start: None, "--layers is for a new model", "--layers", 2)
 
 
 def test_a_checkpoint_that_knows_another_mask(folder, capsys):
     start = save_model(folder / "start", mask_token_id=5)
-    result = called(capsys, *from_model(folder, start, "--tokenizer", "wordpiece", "--pieces", 64, "--rows", 4))
+    result = called(capsys, *from_model(folder, start, "--tokenizer", "wordpiece", "--vocab-size", 64, "--batch-size", 4))
     assert_refused(result, "[MASK] is token 4", "but 5 of the model")
     assert_nothing_begun(folder)
 
@@ -297,7 +297,7 @@ def test_a_full_disk(folder, capsys, monkeypatch, room):
 
 
 def test_divergence_is_one_line_and_the_last_good_checkpoint_stays(folder, capsys):
-    options = ("--learning-rate", 1e38, "--clip", 1e38, "--checkpoint-every", 1, "--warm-up", 0)
+    options = ("--learning-rate", 1e38, "--max-grad-norm", 1e38, "--checkpoint-every", 1, "--warmup-ratio", 0)
     result = called(capsys, *train(folder, *options))
     assert_refused(result, "training diverged at step", "Try a lower learning rate")
     assert (folder / "run/step-00000000/run.json").exists()

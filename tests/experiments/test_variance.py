@@ -10,8 +10,8 @@ import pytest
 from minimapnet import Bert, BertConfig
 from minimapnet.cli.main import main
 from minimapnet.experiments import variance
-from minimapnet.proposals.scores import each_alone, exact_norm
-from minimapnet.text.load import load_text
+from minimapnet.proposals.scores import exact_norm, score_each_position
+from minimapnet.text.load import load_corpus
 from minimapnet.text.tokenizer import train_wordpiece
 from tests.helpers.command_cases import assert_refused, command
 from tests.helpers.text_cases import made_up, written
@@ -32,7 +32,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def outcome(text, cache, tmp_path_factory):
-    """Give what the command did, and its folder."""
+    """Return what the command did, and its folder."""
     out = tmp_path_factory.mktemp("variance")
     return command("variance", "--preset", "smoke", "--text", text, "--cache", cache, "--out", out), out
 
@@ -86,7 +86,7 @@ def test_it_is_reproduced_by_the_same_command_and_not_by_another_seed(outcome, t
 
 
 def test_the_rows_are_those_with_the_most_maskable_tokens(text, cache):
-    found = load_text(str(text), cache, row_tokens=variance.ROW_TOKENS)
+    found = load_corpus(str(text), cache, max_length=variance.MAX_LENGTH)
     every = found.train.batch(numpy.arange(len(found.train)))
     counts = numpy.sort(every.maskable.sum(axis=1))
     chosen = variance.fullest_rows(found, 20, seed=0)
@@ -99,13 +99,13 @@ def test_the_rows_are_those_with_the_most_maskable_tokens(text, cache):
 
 
 def test_the_grammar_is_packed_with_sep_behind_each_sentence(cache):
-    found = load_text("grammar", cache, row_tokens=variance.ROW_TOKENS)
+    found = load_corpus("grammar", cache, max_length=variance.MAX_LENGTH)
     chosen = variance.fullest_rows(found, 8, seed=0)
     assert (chosen.maskable.sum(axis=1) == 95).all()  # 100 tokens, of which every 17th is [SEP]
 
 
 def test_mapnet_is_trained_along_and_only_with_a_model_of_ours(text, cache):
-    subject = variance.trained(str(text), cache, variance.PRESETS["smoke"].training, seed=0)
+    subject = variance.train_model(str(text), cache, variance.PRESETS["smoke"].training, seed=0)
     batch = variance.fullest_rows(subject.text, 4, seed=0)
     assert numpy.ptp(subject.mapnet.log_norms(batch.ids)[batch.maskable]) > 0  # it is 0 everywhere before it learns
     names = {name for k in variance.MASKED for name in variance.proposals(k, 8, None, None)}
@@ -116,7 +116,7 @@ def test_mapnet_is_trained_along_and_only_with_a_model_of_ours(text, cache):
 
 def test_measuring_does_not_teach_mapnet(text, cache, tmp_path):
     settings = variance.PRESETS["smoke"]
-    subject = variance.trained(str(text), cache, settings.training, seed=0)
+    subject = variance.train_model(str(text), cache, settings.training, seed=0)
     before = subject.mapnet.flat.copy(), subject.model.flat.copy()
     variance.variance(subject, settings, 0)
     assert (subject.mapnet.flat == before[0]).all()
@@ -155,7 +155,20 @@ def test_a_checkpoint_is_looked_at_as_it_is(text, cache, tmp_path, capsys):
 
 def test_of_a_run_the_newest_checkpoint_is_looked_at(text, cache, tmp_path, capsys):
     places = ["--text", str(text), "--cache", str(cache)]
-    size = ["--row-tokens", "101", "--hidden-size", "16", "--layers", "1", "--heads", "2", "--rows", "4", "--steps", "3"]
+    size = [
+        "--max-length",
+        "101",
+        "--hidden-size",
+        "16",
+        "--layers",
+        "1",
+        "--heads",
+        "2",
+        "--batch-size",
+        "4",
+        "--steps",
+        "3",
+    ]
     run = str(tmp_path / "run")
     assert main(["train", *places, *size, "--out", run]) == 0
     assert main(["variance", "--preset", "smoke", *places, "--checkpoint", run, "--out", str(tmp_path / "out")]) == 0
@@ -197,12 +210,12 @@ def test_a_score_is_computed_once_for_each_sentence():
 
     def counted(*arguments):
         calls.append(arguments)
-        return each_alone(exact_norm)(*arguments)
+        return score_each_position(exact_norm)(*arguments)
 
     score, rows = variance.OnceEach(counted), numpy.array([0, 1, 1, 0])
     found = score(model, ids[rows], None, maskable[rows])
     assert len(calls) == 2
-    numpy.testing.assert_allclose(found, each_alone(exact_norm)(model, ids, None, maskable)[rows], rtol=1e-12)
+    numpy.testing.assert_allclose(found, score_each_position(exact_norm)(model, ids, None, maskable)[rows], rtol=1e-12)
     maskable[0, 0] = False
     assert score(model, ids, None, maskable)[0, 0] == 0
     assert len(calls) == 3

@@ -1,15 +1,22 @@
-"""The norm reader's four ways to a squared norm, each against the product multiplied out in float64."""
+"""The norm accumulator's four ways to a squared norm, each against the product multiplied out in float64."""
 
 import numpy
 import pytest
 
 from minimapnet import backend
-from minimapnet.gradient_norms.accumulators import GradientReader
-from minimapnet.gradient_norms.ghost_norm import NormReader, _gram_squares, factor, row_squares, squares, sum_rows
+from minimapnet.gradient_norms.accumulators import GradientAccumulator
+from minimapnet.gradient_norms.ghost_norm import (
+    GradientNormAccumulator,
+    _gram_squares,
+    factor,
+    row_squares,
+    squares,
+    sum_rows,
+)
 
 
 def reference(x, d):
-    """Give |sum_t (x_t, 1) d_t^T|^2 for each unit, in float64 on the host."""
+    """Return |sum_t (x_t, 1) d_t^T|^2 for each unit, in float64 on the host."""
     x, d = x.astype("float64"), d.astype("float64")
     weight = numpy.einsum("utc,utf->ucf", numpy.broadcast_to(x, (len(d), *x.shape[1:])), d)
     return (weight**2).sum(axis=(1, 2)) + (d.sum(axis=1) ** 2).sum(axis=1)
@@ -29,10 +36,10 @@ def cancelling(units, T, C, F, seed=0):
 
 
 def read(x, d, multiply_out=False, factors=None, gradients=None):
-    reader = NormReader(None, tied=True, gradients=gradients, factors=factors)
-    reader._should_multiply_out = lambda x, d: multiply_out
-    reader.linear("layer", backend.to_device(x), backend.to_device(d))
-    return backend.to_host(reader.squares["layer"])
+    accumulator = GradientNormAccumulator(None, tied=True, gradients=gradients, factors=factors)
+    accumulator._should_multiply_out = lambda x, d: multiply_out
+    accumulator.linear("layer", backend.to_device(x), backend.to_device(d))
+    return backend.to_host(accumulator.squares["layer"])
 
 
 @pytest.mark.parametrize("shape", [(4, 1, 5, 3), (4, 7, 5, 3), (4, 3, 8, 6)])
@@ -62,12 +69,12 @@ def test_replicas_of_several_sentences(xp, T, C):
     expected = [reference(x, d[r]) for r in range(R)]
     numpy.testing.assert_allclose(read(x, d, factors={}), expected, rtol=1e-12)
 
-    reader = NormReader(None, tied=False, factors={})
-    reader.layernorm("norm", backend.to_device(x), backend.to_device(numpy.broadcast_to(d[..., :1], (R, S, T, C))))
+    accumulator = GradientNormAccumulator(None, tied=False, factors={})
+    accumulator.layernorm("norm", backend.to_device(x), backend.to_device(numpy.broadcast_to(d[..., :1], (R, S, T, C))))
     products = x * d[..., :1]
     scale, shift = products.sum(axis=2), d[..., 0].sum(axis=2)
     expected = (scale**2).sum(axis=2) + C * shift**2
-    numpy.testing.assert_allclose(backend.to_host(reader.squares["norm"]), expected, rtol=1e-12)
+    numpy.testing.assert_allclose(backend.to_host(accumulator.squares["norm"]), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("units", [(3,), (4, 3)])
@@ -77,14 +84,16 @@ def test_rows_of_equal_ids_are_added_up(xp, units):
     ids = numpy.array([[4, 4, 7, 4, 7, 0], [1, 2, 3, 4, 5, 6], [8, 8, 8, 8, 8, 8]])  # 3, 6 and 1 different ones
     rng = numpy.random.default_rng(0)
     dy, h, dlogits = (rng.standard_normal((*units, *shape)) for shape in ((T, C), (K, C), (K, V)))
-    reader = NormReader(None, tied=True, factors={})
-    reader.embedding("type_embedding", backend.to_device(ids), backend.to_device(dy))
-    reader.decoding = backend.to_device(h), backend.to_device(dlogits)
-    reader.embedding("word_embedding", backend.to_device(ids), backend.to_device(dy))
+    accumulator = GradientNormAccumulator(None, tied=True, factors={})
+    accumulator.embedding("type_embedding", backend.to_device(ids), backend.to_device(dy))
+    accumulator.decoding = backend.to_device(h), backend.to_device(dlogits)
+    accumulator.embedding("word_embedding", backend.to_device(ids), backend.to_device(dy))
     table = numpy.einsum("stv,...stc->...svc", numpy.eye(V)[ids], dy)  # (U, V, C)
     tied = table + dlogits.swapaxes(-1, -2) @ h
     for name, expected in (("type_embedding", table), ("word_embedding", tied)):
-        numpy.testing.assert_allclose(backend.to_host(reader.squares[name]), (expected**2).sum(axis=(-1, -2)), rtol=1e-12)
+        numpy.testing.assert_allclose(
+            backend.to_host(accumulator.squares[name]), (expected**2).sum(axis=(-1, -2)), rtol=1e-12
+        )
 
 
 def test_a_factor_is_made_once_for_all_replicas(xp):
@@ -122,7 +131,7 @@ def test_products_are_the_gradient(xp, monkeypatch):
     x, d = rows(5, 6, 4, 3, "float64")
     for elements in (1, 24, 1 << 20):  # one sequence at a time, two, all
         monkeypatch.setattr(backend.kernels, "PRODUCT_ELEMENTS", elements)
-        gradients = GradientReader()
+        gradients = GradientAccumulator()
         found = read(x, d, multiply_out=True, gradients=gradients)
         numpy.testing.assert_allclose(found, reference(x, d), rtol=1e-12)
         weight = numpy.einsum("utc,utf->cf", x, d)

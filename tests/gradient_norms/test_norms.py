@@ -107,9 +107,11 @@ def test_equal_the_loop_at_random_shapes(xp, data):
 def test_both_forms_of_sequence_norms_are_met(xp, monkeypatch):
     """Short sequences take the Gram tables, long ones multiply out: both agree with the loop, and both are used."""
     used = []
-    original = norms_module.NormReader._multiply_out
+    original = norms_module.GradientNormAccumulator._multiply_out
     monkeypatch.setattr(
-        norms_module.NormReader, "_multiply_out", lambda self, name, *a: used.append(name) or original(self, name, *a)
+        norms_module.GradientNormAccumulator,
+        "_multiply_out",
+        lambda self, name, *a: used.append(name) or original(self, name, *a),
     )
     for T, long in [(3, False), (40, True)]:
         used.clear()
@@ -184,7 +186,7 @@ def test_sentences_go_together_where_they_have_equally_many_masks(xp, monkeypatc
         row[count:] = -1
     expected = norms(token_loop(model, ids, positions))
     for replicas in (1, 3, 4, 99):
-        monkeypatch.setattr(norms_module, "_replicas_at_once", lambda *_, replicas=replicas: replicas)
+        monkeypatch.setattr(norms_module, "_replicas_that_fit", lambda *_, replicas=replicas: replicas)
         numpy.testing.assert_allclose(backend.to_host(token_gradient_norms(model, ids, positions)), expected, rtol=1e-10)
 
 

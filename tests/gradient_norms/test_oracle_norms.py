@@ -23,7 +23,7 @@ CASES = {
 
 
 def autograd_norms(model, losses):
-    """Give the norm of each loss's gradient over all parameters: {key: float}."""
+    """Return the norm of each loss's gradient over all parameters: {key: float}."""
     found = {}
     for key, loss in losses.items():
         model.zero_grad()

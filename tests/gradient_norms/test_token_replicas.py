@@ -4,24 +4,24 @@ import numpy
 import pytest
 
 from minimapnet import backend
-from minimapnet.gradient_norms.ghost_norm import NormReader
+from minimapnet.gradient_norms.ghost_norm import GradientNormAccumulator
 from minimapnet.gradient_norms.token_replicas import _feed_backward, _multiplied_out
 from minimapnet.model.batch import masked_batch
 from tests.helpers import tiny
 
 
-@pytest.mark.parametrize("at_once", [1, 3, 4])
-def test_a_feed_forward_from_outer_products_is_the_dense_one(xp, monkeypatch, at_once):
+@pytest.mark.parametrize("batch_size_that_fits", [1, 3, 4])
+def test_a_feed_forward_from_outer_products_is_the_dense_one(xp, monkeypatch, batch_size_that_fits):
     model = tiny.model(dtype="float64")
     config, S, T, R, M = model.config, 2, 5, 4, 3
-    monkeypatch.setattr(backend.kernels, "PRODUCT_ELEMENTS", at_once * S * T * config.intermediate_size)
+    monkeypatch.setattr(backend.kernels, "PRODUCT_ELEMENTS", batch_size_that_fits * S * T * config.intermediate_size)
     ids = numpy.arange(2, 2 + S * T).reshape(S, T) % config.vocab_size
     _, (encoder_cache, _, _) = model.forward(masked_batch(config, ids, numpy.array([[1], [3]])))
     tokenwise_cache = encoder_cache[1][0][1]
     rng = numpy.random.default_rng(0)
     u = backend.to_device(rng.standard_normal((S, R, M, T)))
     v = backend.to_device(rng.standard_normal((S, R, M, config.hidden_size)))
-    ours, dense = NormReader(None, tied=True, factors={}), NormReader(None, tied=True, factors={})
+    ours, dense = GradientNormAccumulator(None, tied=True, factors={}), GradientNormAccumulator(None, tied=True, factors={})
 
     found = _feed_backward(0, u, v, tokenwise_cache, ours)
     expected = model.feed_backward(0, _multiplied_out(u, v), tokenwise_cache, dense)

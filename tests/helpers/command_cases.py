@@ -9,7 +9,20 @@ from minimapnet.cli.main import main
 from tests.helpers.text_cases import written
 
 ROOT = Path(__file__).parents[2]
-SIZES = ("--pieces", "64", "--row-tokens", "12", "--hidden-size", "16", "--layers", "1", "--heads", "2", "--rows", "4")
+SIZES = (
+    "--vocab-size",
+    "64",
+    "--max-length",
+    "12",
+    "--hidden-size",
+    "16",
+    "--layers",
+    "1",
+    "--heads",
+    "2",
+    "--batch-size",
+    "4",
+)
 
 
 def environment() -> dict:
@@ -46,6 +59,6 @@ def text_file(folder: Path, sentences: int = 300) -> Path:
 
 
 def train(folder: Path, *more) -> list[str]:
-    """Give the arguments that train a tiny model on the text in `folder`, into `folder`/run."""
+    """Return the arguments that train a tiny model on the text in `folder`, into `folder`/run."""
     places = ("--text", folder / "text.txt", "--cache", folder / "cache", "--out", folder / "run")
     return [str(part) for part in ("train", *places, *SIZES, "--steps", "6", *more)]

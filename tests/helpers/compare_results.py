@@ -49,7 +49,10 @@ TOKENS = [
 
 
 def outcome(seeds: int = 3, gains: dict | None = None) -> tuple[dict, dict]:
-    """Give (results, times) of a comparison with so many seeds; `gains` replaces by how much proposals beat the baseline."""
+    """Return (results, times) of a comparison with so many seeds.
+
+    `gains` replaces by how much proposals beat the baseline.
+    """
     rng = numpy.random.default_rng(7)
     gains = GAIN | (gains or {})
     results = {
@@ -57,16 +60,16 @@ def outcome(seeds: int = 3, gains: dict | None = None) -> tuple[dict, dict]:
         "seed": 0,
         "backend": "numpy",
         "settings": {
-            "scratch": {"steps": 1500, "rows": 30},
+            "scratch": {"steps": 1500, "batch_size": 30},
             "model": {"hidden_size": 128, "layers": [1, 2]},
-            "text": {"pieces": 2048},
+            "text": {"vocab_size": 2048},
         },
         "text": {
             "name": "python-docs",
             "train_rows": 16662,
             "validation_rows": 1024,
             "vocabulary": 2048,
-            "row_tokens": 32,
+            "max_length": 32,
             "unigram_entropy": 6.05,
             "true_entropy": None,
         },
@@ -85,7 +88,7 @@ def outcome(seeds: int = 3, gains: dict | None = None) -> tuple[dict, dict]:
 
 
 def around(value: float, error: float) -> list[float]:
-    """Give [value, low, high] of an interval that is longer to the far side."""
+    """Return [value, low, high] of an interval that is longer to the far side."""
     return [value, value - 1.8 * error, value + 2.4 * error]
 
 
@@ -152,14 +155,14 @@ def experiment(name: str, seeds: int, gains: dict, rng) -> dict:
             }
         )
     baseline = BASELINE[name]
-    found = {"masked": 0.15, "steps": steps, "rows": 30, "baseline": baseline, "proposals": proposals}
+    found = {"masked": 0.15, "steps": steps, "batch_size": 30, "baseline": baseline, "proposals": proposals}
     found["comparisons"] = [
         curves.comparison(one, by_name[one], baseline, by_name[baseline]) for one in NAMES[name] if one != baseline
     ]
     if name == "branches":
         curve = [[0, 7.6], [1000, 4.5], [2500, last - 0.05], [2800, last + 0.35]]
         warm = {"steps": 2500, "restart_steps": 300, "curve": curve, "start": stage(2800, 2)}
-        found |= {"masked": None, "rows": 4, "learning_rate": 5e-4, "warm": warm}
+        found |= {"masked": None, "batch_size": 4, "learning_rate": 5e-4, "warm": warm}
     return found
 
 

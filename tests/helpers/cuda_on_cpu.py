@@ -82,7 +82,7 @@ class RawKernel:
         return kinds
 
     def _argument(self, kind, arg, guarded):
-        """Give one argument as C has it: CuPy passes arrays as pointers, int as 64 bits, float as double."""
+        """Return one argument as C has it: CuPy passes arrays as pointers, int as 64 bits, float as double."""
         if isinstance(arg, strict_cupy.ndarray):
             const, dtype = kind.startswith("const "), kind.removeprefix("const ").removesuffix("*")
             assert kind.endswith("*") and arg.dtype == dtype, f"{self.name}: an array of {arg.dtype} as {kind}"
@@ -127,7 +127,7 @@ def _three(sizes):
 
 @functools.cache
 def cupy_kernels() -> types.ModuleType:
-    """Give `minimapnet/kernels/cupy_kernels.py` as it stands, on the strict stand-in for CuPy and this RawKernel."""
+    """Return `minimapnet/kernels/cupy_kernels.py` as it stands, on the strict stand-in for CuPy and this RawKernel."""
     cupy = types.ModuleType("cupy")
     cupy.__getattr__ = lambda name: RawKernel if name == "RawKernel" else getattr(strict_cupy, name)
     spec = importlib.util.spec_from_file_location("cupy_kernels_on_cpu", KERNELS)

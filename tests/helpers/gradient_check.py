@@ -15,7 +15,7 @@ EPS, RTOL, ATOL = 1e-5, 1e-6, 1e-9
 
 
 def random_upstream(seed: int):
-    """Give a function from an output's shape to a random upstream gradient on the host."""
+    """Return a function from an output's shape to a random upstream gradient on the host."""
     return lambda shape: numpy.random.default_rng(seed).standard_normal(shape)
 
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 import numpy
 
 from minimapnet import backend
-from minimapnet.gradient_norms.accumulators import GradientReader, gather
+from minimapnet.gradient_norms.accumulators import GradientAccumulator, gather
 from minimapnet.model import layers
 from minimapnet.model.attention import attention_backward, attention_forward
 
 
 @dataclass(frozen=True)
 class Case:
-    """A layer: forward({name: array}) -> (out, cache), backward(dout, cache, reader) -> gradient of `entry`.
+    """A layer: forward({name: array}) -> (out, cache), backward(dout, cache, accumulator) -> gradient of `entry`.
 
     `values` {name: host array} are its differentiable inputs, `entry` the one that is not a parameter (or None), `read`
-    {reader's name: name in values} the parameters.
+    {accumulator's name: name in values} the parameters.
     """
 
     forward: Callable
@@ -26,11 +26,11 @@ class Case:
     read: dict = field(default_factory=dict)
 
     def gradients(self, dout, cache) -> dict:
-        """Give {name: gradient} for all of `values`, by one backward and the gradient reader."""
-        reader = GradientReader()
-        dx = self.backward(dout, cache, reader)
+        """Return {name: gradient} for all of `values`, by one backward and the gradient accumulator."""
+        accumulator = GradientAccumulator()
+        dx = self.backward(dout, cache, accumulator)
         views = {name: backend.xp.empty(self.values[own].shape, "float64") for name, own in self.read.items()}
-        gather([reader], views, "head.decoder.weight")
+        gather([accumulator], views, "head.decoder.weight")
         entry = {} if self.entry is None else {self.entry: dx}
         return entry | {own: views[name] for name, own in self.read.items()}
 
@@ -53,7 +53,7 @@ def keep_mask(*shape):
 
 LINEAR = Case(
     lambda v: layers.linear_forward(v["x"], v["weight"], v["bias"]),
-    lambda dy, cache, reader: layers.linear_backward(dy, cache, "it", reader),
+    lambda dy, cache, accumulator: layers.linear_backward(dy, cache, "it", accumulator),
     draw(x=(2, 3, 4), weight=(4, 5), bias=(5,)),
     "x",
     {"it.weight": "weight", "it.bias": "bias"},
@@ -64,7 +64,7 @@ def gelu(form):
     """GELU in one of its two forms, at values of which some lie far out."""
     return Case(
         lambda v: layers.gelu_forward(v["x"], form),
-        lambda dy, cache, reader: layers.gelu_backward(dy, cache),
+        lambda dy, cache, accumulator: layers.gelu_backward(dy, cache),
         {"x": 2 * draw(x=(2, 3, 4))["x"]},
         "x",
     )
@@ -72,7 +72,7 @@ def gelu(form):
 
 LAYERNORM = Case(
     lambda v: layers.layernorm_forward(v["x"], v["weight"], v["bias"], 1e-5),
-    lambda dy, cache, reader: layers.layernorm_backward(dy, cache, "it", reader),
+    lambda dy, cache, accumulator: layers.layernorm_backward(dy, cache, "it", accumulator),
     draw(x=(2, 3, 5), weight=(5,), bias=(5,)),
     "x",
     {"it.weight": "weight", "it.bias": "bias"},
@@ -80,7 +80,7 @@ LAYERNORM = Case(
 
 EMBEDDING = Case(  # token 3 stands there three times, 1 and 5 never
     lambda v: layers.embedding_forward(backend.to_device(numpy.array([[3, 0, 3], [2, 3, 4]])), v["table"]),
-    lambda dy, cache, reader: layers.embedding_backward(dy, cache, "it", reader),
+    lambda dy, cache, accumulator: layers.embedding_backward(dy, cache, "it", accumulator),
     draw(table=(6, 4)),
     None,
     {"it": "table"},
@@ -88,7 +88,7 @@ EMBEDDING = Case(  # token 3 stands there three times, 1 and 5 never
 
 DECODER = Case(
     lambda v: layers.decoder_forward(v["h"], v["weight"], v["bias"]),
-    lambda dy, cache, reader: layers.decoder_backward(dy, cache, reader),
+    lambda dy, cache, accumulator: layers.decoder_backward(dy, cache, accumulator),
     draw(h=(3, 4), weight=(6, 4), bias=(6,)),
     "h",
     {"head.decoder.weight": "weight", "head.decoder.bias": "bias"},
@@ -96,14 +96,14 @@ DECODER = Case(
 
 CROSS_ENTROPY = Case(  # which overwrites its logits
     lambda v: layers.cross_entropy_forward(v["logits"].copy(), backend.to_device(numpy.array([2, 0, 5, 2]))),
-    lambda dy, cache, reader: layers.cross_entropy_backward(dy, cache),
+    lambda dy, cache, accumulator: layers.cross_entropy_backward(dy, cache),
     draw(logits=(4, 6)),
     "logits",
 )
 
 DROPOUT = Case(
     lambda v: layers.dropout_forward(v["x"], backend.to_device(keep_mask(2, 3, 4))),
-    lambda dy, cache, reader: layers.dropout_backward(dy, cache),
+    lambda dy, cache, accumulator: layers.dropout_backward(dy, cache),
     draw(x=(2, 3, 4)),
     "x",
 )
@@ -122,7 +122,7 @@ def attention(padded=False, dropped=False):
             backend.to_device(keep_mask(2, 2, 4, 4)) if dropped else None,
         )
 
-    return Case(forward, lambda dy, cache, reader: attention_backward(dy, cache), draw(qkv=(2, 4, 18)), "qkv")
+    return Case(forward, lambda dy, cache, accumulator: attention_backward(dy, cache), draw(qkv=(2, 4, 18)), "qkv")
 
 
 LAYERS = {
@@ -161,7 +161,7 @@ LAYOUTS = {"sliced": sliced, "swapped": swapped}
 
 
 def arrays_in(cache):
-    """Give host copies of all arrays in a cache, however its tuples are nested."""
+    """Return host copies of all arrays in a cache, however its tuples are nested."""
     if isinstance(cache, (tuple, list)):
         return [array for part in cache for array in arrays_in(part)]
     return [backend.to_host(cache).copy()] if hasattr(cache, "shape") else []

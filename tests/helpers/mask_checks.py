@@ -13,18 +13,18 @@ def all_subsets(T):
 
 
 def table(distribution):
-    """Give the probability of every set of positions for every sentence -> (2^T, B)."""
+    """Return the probability of every set of positions for every sentence -> (2^T, B)."""
     B, T = distribution.maskable.shape
     return numpy.exp(distribution.log_prob(numpy.repeat(all_subsets(T)[:, None], B, axis=1)))
 
 
 def codes(positions):
-    """Give each mask's row in `all_subsets`: positions (..., K) -> (...)."""
+    """Return each mask's row in `all_subsets`: positions (..., K) -> (...)."""
     return numpy.where(positions >= 0, 1 << numpy.maximum(positions, 0), 0).sum(axis=-1)
 
 
 def chi_square(positions, probabilities):
-    """Give the p-value of draws (S, K) against a table (2^T,) or a dict {set of positions: probability}.
+    """Return the p-value of draws (S, K) against a table (2^T,) or a dict {set of positions: probability}.
 
     A draw that cannot occur gives 0; sets that are rarer than 5 draws are counted together.
     """

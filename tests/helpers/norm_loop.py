@@ -7,7 +7,7 @@ from minimapnet.gradient_norms.norms import group_of
 
 
 def token_loop(model, ids, positions, mask=None) -> dict:
-    """Give {group: squared norms (B, K)} by a loop of single-token gradients, the other tokens staying masked."""
+    """Return {group: squared norms (B, K)} by a loop of single-token gradients, the other tokens staying masked."""
     table = {}
     for b, j in zip(*numpy.nonzero(positions != -1), strict=True):
         weights = numpy.zeros(positions.shape)
@@ -17,7 +17,7 @@ def token_loop(model, ids, positions, mask=None) -> dict:
 
 
 def sequence_loop(model, ids, positions, weights, mask=None) -> dict:
-    """Give {group: squared norms (B,)} by a loop of the gradients of each sequence's own loss."""
+    """Return {group: squared norms (B,)} by a loop of the gradients of each sequence's own loss."""
     table = {}
     for b in range(len(ids)):
         alone = numpy.zeros(positions.shape)
@@ -27,7 +27,7 @@ def sequence_loop(model, ids, positions, weights, mask=None) -> dict:
 
 
 def norms(table) -> numpy.ndarray:
-    """Give the norm over all groups."""
+    """Return the norm over all groups."""
     return numpy.sqrt(sum(table.values()))
 
 

@@ -64,13 +64,13 @@ def random_tensors(shapes, seed=0):
 
 
 def encoder(prefix="bert."):
-    """Give the tensors of a BertModel without its pooler, under `prefix`."""
+    """Return the tensors of a BertModel without its pooler, under `prefix`."""
     shapes = EMBEDDINGS | {f"encoder.layer.{i}.{name}": shape for i in range(2) for name, shape in LAYER.items()}
     return {prefix + name: value for name, value in random_tensors(shapes).items()}
 
 
 def masked_lm(prefix="bert."):
-    """Give the tensors of a BertForMaskedLM with a tied decoder."""
+    """Return the tensors of a BertForMaskedLM with a tied decoder."""
     return encoder(prefix) | random_tensors(HEAD, seed=1)
 
 
@@ -79,7 +79,7 @@ def write_json(path, content):
 
 
 def write_folder(folder, tensors=None, **changes):
-    """Write config.json, FIELDS with `changes` (None: without the field), and model.safetensors; give the folder."""
+    """Write config.json, FIELDS with `changes` (None: without the field), and model.safetensors; return the folder."""
     folder.mkdir(exist_ok=True)
     fields = FIELDS | changes
     write_json(folder / "config.json", {name: value for name, value in fields.items() if value is not None})
@@ -101,7 +101,7 @@ def write_shards(folder, tensors, **changes):
 
 
 def refusal(action, *args, **kwargs):
-    """Give the message of the InputError that the action must raise; it must be one line."""
+    """Return the message of the InputError that the action must raise; it must be one line."""
     with pytest.raises(InputError) as caught:
         action(*args, **kwargs)
     message = str(caught.value)

@@ -34,13 +34,13 @@ def list_masks(maskable, k):
 
 
 def uniform(masks):
-    """Give p (S, B) of the masks listed, 0 for padding."""
+    """Return p (S, B) of the masks listed, 0 for padding."""
     listed = masks[:, :, 0] >= 0
     return listed / listed.sum(axis=0)
 
 
 def gradient_sum(model, ids, masks, weights, tokens=None):
-    """Give the gradient, all parameters in one vector, of (1/B) sum_b sum_s sum_j weights[s, b, j] token_loss[s, b, j]."""
+    """Return the gradient, all parameters in one vector, of (1/B) sum_b sum_s sum_j weights[s, b, j] token_loss[s, b, j]."""
     S, B, K = masks.shape
     rows = numpy.tile(numpy.arange(B), S)
     some = None if tokens is None else tokens[rows]
@@ -81,7 +81,9 @@ def orders(n):
 
 
 def systematic_table(masks, listed):
-    """Give the exact probability of every mask listed (S, 1, K) under SystematicMasks of one sentence, by its own `sample`.
+    """Return the exact probability of every mask listed (S, 1, K) under SystematicMasks of one sentence.
+
+    They are those of its own `sample`.
 
     For every order, the offsets from one change of the outcome to the next give one mask.
     """
@@ -105,7 +107,7 @@ def table_of(drawn, listed, shares):
 
 
 def importance_of(drawn):
-    """Give the importance weight of each mask that a proposal drew (N,)."""
+    """Return the importance weight of each mask that a proposal drew (N,)."""
     return drawn.weights.sum(axis=1)
 
 
@@ -117,7 +119,7 @@ def assert_mean_is(samples, expected):
 
 
 def indicators_of(drawn, listed):
-    """Give which of the masks listed (S, 1, K) each drawn one (N, K) is -> (N, S)."""
+    """Return which of the masks listed (S, 1, K) each drawn one (N, K) is -> (N, S)."""
     return codes(drawn.positions)[:, None] == codes(listed[:, 0])
 
 
@@ -134,5 +136,5 @@ def fixed_mask_scores(listed, scores):
 
 
 def host_scores(score, model, ids, listed):
-    """Give a score of the masks listed (S, 1, K) of one sentence (1, T) -> (S,)."""
+    """Return a score of the masks listed (S, 1, K) of one sentence (1, T) -> (S,)."""
     return backend.to_host(score(model, numpy.repeat(ids, len(listed), axis=0), listed[:, 0], None))

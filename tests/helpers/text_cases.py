@@ -8,7 +8,7 @@ WORDS = ("the", "model", "reads", "every", "sentence", "of", "this", "small", "t
 
 
 def made_up(count: int, seed: int = 0) -> list[str]:
-    """Give `count` sentences of 3 to 13 words."""
+    """Return `count` sentences of 3 to 13 words."""
     rng = numpy.random.default_rng(seed)
     return [" ".join(rng.choice(WORDS, rng.integers(3, 14))).capitalize() + "." for _ in range(count)]
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import numpy
 
 from minimapnet import Bert, BertConfig, backend
-from minimapnet.gradient_norms.accumulators import GradientReader, gather
+from minimapnet.gradient_norms.accumulators import GradientAccumulator, gather
 from minimapnet.kernels import numpy_kernels
 
 IDS = numpy.array([[4, 5, 6, 4, 7, 10], [2, 9, 9, 3, 8, 2], [6, 1, 10, 5, 3, 4]])  # (B, T) = (3, 6)
@@ -17,7 +17,7 @@ WEIGHTS = numpy.random.default_rng(11).standard_normal(POSITIONS.shape)  # the u
 
 
 def config(**changes) -> BertConfig:
-    """Give a configuration of some 700 parameters."""
+    """Return a configuration of some 700 parameters."""
     fields = {
         "vocab_size": 11,
         "hidden_size": 6,
@@ -33,7 +33,7 @@ def config(**changes) -> BertConfig:
 
 
 def model(**changes) -> Bert:
-    """Give a model whose parameters, biases and LayerNorms too, are drawn from N(0, 1/4); scales from N(1, 1/4)."""
+    """Return a model whose parameters, biases and LayerNorms too, are drawn from N(0, 1/4); scales from N(1, 1/4)."""
     made = Bert(config(**changes), seed=3)
     draw = numpy.random.default_rng(12).standard_normal(made.flat.size) / 2
     made.flat[...] = backend.to_device(draw.astype(made.config.dtype))
@@ -61,10 +61,10 @@ def host(gradients) -> dict:
 
 def read(made, dlosses, cache) -> dict:
     """Run a model's backward and give all its gradients on the host."""
-    reader = GradientReader()
-    made.backward(dlosses, cache, reader)
+    accumulator = GradientAccumulator()
+    made.backward(dlosses, cache, accumulator)
     views = {name: backend.xp.empty(shape, made.config.dtype) for name, shape in made.shapes.items()}
-    gather([reader], views, made.decoder_name)
+    gather([accumulator], views, made.decoder_name)
     return host(views)
 
 

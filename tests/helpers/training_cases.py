@@ -72,7 +72,7 @@ def model(dtype: str = "float32", seed: int = 0, **changes) -> Bert:
 
 
 def settings(**changes) -> TrainSettings:
-    fields = {"steps": 12, "rows": 6, "peak_learning_rate": 1e-2, "log_every": 2, "checkpoint_every": 3, "evaluate_every": 6}
+    fields = {"steps": 12, "batch_size": 6, "learning_rate": 1e-2, "log_every": 2, "checkpoint_every": 3, "eval_every": 6}
     return TrainSettings(**(fields | changes))
 
 
@@ -85,7 +85,7 @@ def trainer(folder: Path | None = None, *, made=None, proposal=None, text=None, 
 
 
 def without_time(records: list[dict]) -> list[dict]:
-    """Give the records without what a clock has said."""
+    """Return the records without what a clock has said."""
     return [{name: value for name, value in record.items() if name != "seconds"} for record in records]
 
 
@@ -118,5 +118,5 @@ def long_trainer(folder: Path) -> Trainer:
     """Make the run that is killed twenty times: long enough for that, with all that a run can have, a MAPNet too."""
     made = model(hidden_dropout_prob=0.1)
     proposal = MapNetPool(0.3, MapNet(MapNetConfig.for_model(made.config)), 3)
-    changes = {"steps": 120, "micro_batches": 2, "checkpoint_every": 1, "evaluate_every": 50}
+    changes = {"steps": 120, "gradient_accumulation": 2, "checkpoint_every": 1, "eval_every": 50}
     return trainer(folder, made=made, proposal=proposal, **changes)

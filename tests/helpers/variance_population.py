@@ -32,7 +32,7 @@ class Population:
         return next(iter(found.values())).base.copy()  # all gradients are views of one buffer
 
     def truth(self) -> dict:
-        """Give what a sample of this population estimates, by the definitions: the whole population's numbers."""
+        """Return what a sample of this population estimates, by the definitions: the whole population's numbers."""
         norms = numpy.sqrt(self.squares.sum(axis=0))  # (S, M)
         means = self.flat.mean(axis=1)  # (S, P)
         data = ((means - means.mean(axis=0)) ** 2).sum(axis=1).mean()
@@ -61,7 +61,7 @@ class Population:
         monkeypatch.setattr(decomposition, "sequence_squares", sequence_squares)
 
     def _rows(self, ids, positions, weights):
-        """Give the numbers of the one sentence in all rows of `ids`, and of each row's mask, and the masks' weights."""
+        """Return the numbers of the one sentence in all rows of `ids`, and of each row's mask, and the masks' weights."""
         w = numpy.ones(len(positions)) if weights is None else weights.sum(axis=1)
         return self._sentence[ids[0].tobytes()], [self._mask[row.tobytes()] for row in positions], w
 
@@ -77,7 +77,7 @@ def scores(model, ids, attention_mask, maskable):
 
 
 def exact_share(population: Population, proposal) -> float:
-    """Give the share of the headroom that a set proposal with these scores wins, by its probabilities of all masks."""
+    """Return the share of the headroom that a set proposal with these scores wins, by its probabilities of all masks."""
     squares = population.squares.sum(axis=0)  # (S, M)
     maskable = numpy.ones((1, population.ids.shape[1]), bool)
     distribution = proposal.distribution(scores(None, population.ids[:1], None, None), maskable)

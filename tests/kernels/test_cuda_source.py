@@ -35,7 +35,7 @@ ROWS = [*WIDE, embedding_gradient(5, 90, 33)]
 
 @pytest.fixture
 def kernels(monkeypatch):
-    """Give CuPy's kernels on the CPU, in use with the strict stand-in."""
+    """Return CuPy's kernels on the CPU, in use with the strict stand-in."""
     for name, value in (("name", "strict"), ("xp", strict_cupy), ("kernels", cuda_on_cpu.cupy_kernels())):
         monkeypatch.setattr(backend, name, value)
     return backend.kernels
@@ -43,7 +43,7 @@ def kernels(monkeypatch):
 
 @pytest.fixture
 def with_source(kernels, monkeypatch):
-    """Give a function that replaces part of the CUDA source for the length of the test."""
+    """Return a function that replaces part of the CUDA source for the length of the test."""
 
     def replace(old, new, occurrence=0):
         pieces = SOURCE.split(old)

@@ -106,7 +106,7 @@ def to_device(array, dtype):
 
 
 def call(kernels, case, dtype, placed=to_device):
-    """Give what the kernel returns, as a list of host arrays, and its arguments after the call, by name, on the host."""
+    """Return what the kernel returns, as a list of host arrays, and its arguments after the call, by name, on the host."""
     arrays = {name: placed(array, dtype) for name, array in case.arrays.items()}
     results = getattr(kernels, case.kernel)(**arrays, **case.options)
     results = () if results is None else results if isinstance(results, tuple) else (results,)

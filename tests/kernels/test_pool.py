@@ -10,7 +10,7 @@ from minimapnet.kernels import numpy_kernels, pool
 
 @pytest.fixture(params=[1, 2, 3], ids="{}-threads".format)
 def threads(request, monkeypatch):
-    """Give the pool so many threads, whatever the machine has."""
+    """Return the pool so many threads, whatever the machine has."""
     executor = ThreadPoolExecutor(max(1, request.param - 1))
     monkeypatch.setattr(pool, "threads", lambda: request.param)
     monkeypatch.setattr(pool, "_executor", lambda: executor)

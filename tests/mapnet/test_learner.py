@@ -20,7 +20,7 @@ every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 
 
 def mapnet(spread=0.5, seed=1, **changes) -> MapNet:
-    """Give a MAPNet whose predictions differ: a random readout of this size."""
+    """Return a MAPNet whose predictions differ: a random readout of this size."""
     config = MapNetConfig.for_model(checks.model().config)
     made = MapNet(config, seed)
     draw = numpy.random.default_rng(seed).standard_normal(made.params["readout.weight"].shape) * spread
@@ -136,7 +136,7 @@ TRUE = numpy.random.default_rng(9).lognormal(0, 1, 11)  # |g| of a token, wherev
 
 
 def fixed_norms(drawn):
-    """Give the norms of rows whose token gradients are orthogonal, each as long as its token says."""
+    """Return the norms of rows whose token gradients are orthogonal, each as long as its token says."""
     ids = MANY[0] if drawn.ids is None else drawn.ids
     tokens = numpy.take_along_axis(ids, numpy.maximum(drawn.positions, 0), axis=1)
     return numpy.sqrt(((drawn.weights * TRUE[tokens]) ** 2).sum(axis=1))
@@ -146,7 +146,7 @@ MANY = numpy.tile(IDS, (6, 1)), numpy.tile(MASKABLE, (6, 1)), numpy.tile(TOKENS,
 
 
 def excess(f):
-    """Give the second moment of single masks drawn by f (B, T) beyond the least, a sum over all of them."""
+    """Return the second moment of single masks drawn by f (B, T) beyond the least, a sum over all of them."""
     g = numpy.where(MASKABLE, TRUE[IDS], 0)
     q = position_probabilities(f, MASKABLE, 0.0)
     return sum((g[b, row] ** 2 / q[b, row]).sum() for b, row in enumerate(MASKABLE)) - (g.sum(axis=1) ** 2).sum()

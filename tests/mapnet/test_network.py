@@ -23,7 +23,7 @@ CANDIDATES = numpy.array([[[0, 1], [2, 4], [1, 5]], [[0, 1], [3, 0], [2, -1]], [
 
 
 def mapnet(**changes) -> MapNet:
-    """Give a MAPNet with every parameter random, the readout too."""
+    """Return a MAPNet with every parameter random, the readout too."""
     fields = {"vocab_size": 11, "hidden_size": 6, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 7}
     fields |= {"max_position_embeddings": 6, "layer_norm_eps": 1e-5, "dtype": "float64"}
     made = MapNet(MapNetConfig(**(fields | changes)), seed=3)

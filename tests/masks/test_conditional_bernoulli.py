@@ -13,7 +13,7 @@ EXTREME = round(50 / math.log(2))  # log-odds of -50 to 50 are powers of 2 up to
 
 
 def exact_polynomials(weights, k):
-    """Give e_0 .. e_k of whole numbers, exactly."""
+    """Return e_0 .. e_k of whole numbers, exactly."""
     e = [1] + [0] * k
     for w in weights:
         for j in range(k, 0, -1):

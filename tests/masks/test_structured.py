@@ -166,7 +166,7 @@ def test_spans_are_geometric_and_at_most_ten_long():
 
 
 def expected_starts(k, p=0.2, longest=10):
-    """Give the mean number of spans that fill k positions, in a sentence so long that they never meet."""
+    """Return the mean number of spans that fill k positions, in a sentence so long that they never meet."""
     share = numpy.array([p * (1 - p) ** i for i in range(longest)])
     share /= share.sum()
     starts = [0.0]

@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from minimapnet import backend
-from minimapnet.model.attention import attention_backward, attention_forward, attention_row_backward
+from minimapnet.model.attention import attention_backward, attention_forward, single_query_backward
 from tests.helpers.gradient_check import check_elementwise, placed, random_upstream
 from tests.helpers.layer_cases import ATTENTIONS, LAYOUTS, arrays_in, draw, keep_mask
 
@@ -68,7 +68,7 @@ def test_one_row_of_every_replica(xp):
     for s, r in numpy.ndindex(S, R):
         dout[r, s, places[s, r]] = dmixed[s, r]
     dqkv = backend.to_host(attention_backward(backend.to_device(dout), cache)).reshape(R, S, T, 3, H, D)
-    found = attention_row_backward(backend.to_device(dmixed), cache, backend.to_device(places))
+    found = single_query_backward(backend.to_device(dmixed), cache, backend.to_device(places))
     dq, over_tokens, over_channels = (backend.to_host(array) for array in found)
     for s, r in numpy.ndindex(S, R):
         numpy.testing.assert_allclose(dq[s, r], dqkv[r, s, places[s, r], 0], rtol=1e-12, atol=1e-14)

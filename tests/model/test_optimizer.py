@@ -83,7 +83,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(xp, bad):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"betas": (1.0, 0.9)}, {"betas": (0.9, -0.1)}, {"eps": 0.0}, {"weight_decay": -1.0}, {"clip": 0.0}]
+    "settings", [{"betas": (1.0, 0.9)}, {"betas": (0.9, -0.1)}, {"eps": 0.0}, {"weight_decay": -1.0}, {"max_grad_norm": 0.0}]
 )
 def test_adamw_refuses_values_out_of_range(settings):
     with pytest.raises(InputError, match="AdamW needs"):
@@ -98,10 +98,10 @@ def test_an_update_takes_what_stands_in_the_buffer(xp):
         gradients = {name: backend.to_device(g) for name, g in random_gradients(model, step, 1.0).items()}
         for name, view in parameters.flat_views(optimizer.gradient, model.shapes).items():
             view[...] = gradients[name]
-        assert optimizer.update(0.1) == copying.step(gradients, 0.1) > optimizer.clip
+        assert optimizer.update(0.1) == copying.step(gradients, 0.1) > optimizer.max_grad_norm
         assert (backend.to_host(model.flat) == backend.to_host(other.flat)).all()
     left = backend.to_host(optimizer.gradient)
-    numpy.testing.assert_allclose(numpy.sqrt(left @ left), optimizer.clip, rtol=1e-12)
+    numpy.testing.assert_allclose(numpy.sqrt(left @ left), optimizer.max_grad_norm, rtol=1e-12)
 
 
 def test_an_optimizer_goes_on_from_its_state(xp):
@@ -136,7 +136,7 @@ def test_adamw_against_pytorch():
         {"params": [p for p in theirs.values() if p.ndim == 1], "weight_decay": 0.0},
     ]
     reference = torch.optim.AdamW(groups, betas=BETAS, eps=EPS)
-    ours = AdamW(model, BETAS, EPS, DECAY, clip=math.inf)  # PyTorch clips to a slightly lower norm
+    ours = AdamW(model, BETAS, EPS, DECAY, max_grad_norm=math.inf)  # PyTorch clips to a slightly lower norm
     for step in range(25):
         gradients, lr = random_gradients(model, step, 0.1), 0.01 * (25 - step) / 25
         ours.step(gradients, lr)

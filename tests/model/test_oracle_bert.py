@@ -74,7 +74,7 @@ def their_logits(model, ids, mask=None, types=None):
 
 
 def their_losses(model, batch):
-    """Give -log P of every masked token: {(b, j): scalar tensor}."""
+    """Return -log P of every masked token: {(b, j): scalar tensor}."""
     inputs = batch.ids.copy()
     masked = [(b, j, position) for (b, j), position in numpy.ndenumerate(batch.positions) if position != -1]
     for b, _, position in masked:
@@ -145,7 +145,10 @@ def test_gradients(tmp_path, xp, case, dtype, tolerance, padded, weighted):
 
 
 def in_our_names(theirs, folder, dtype):
-    """Give autograd's gradients under our parameters' names: written as if they were a model's weights, then read as one."""
+    """Return autograd's gradients under our parameters' names.
+
+    They are written as if they were a model's weights, then read as one.
+    """
     saved(theirs, folder)
     grads = {
         name: parameter.grad.contiguous() for name, parameter in theirs.named_parameters() if parameter.grad is not None
@@ -221,7 +224,7 @@ def test_their_models_that_are_not_ours(tmp_path, changes):
 
 @pytest.fixture
 def warned():
-    """Give the list of what transformers logs as warnings while the test runs."""
+    """Return the list of what transformers logs as warnings while the test runs."""
     records = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: records.append(record.getMessage())

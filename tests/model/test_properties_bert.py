@@ -80,7 +80,7 @@ def losses_of(model, batch):
 
 
 def gradients_of(model, batch, weights=None):
-    """Give the loss and the gradients on the host, the loss as one of them."""
+    """Return the loss and the gradients on the host, the loss as one of them."""
     loss, found = gradients(model, batch.ids, batch.positions, weights, batch.mask, batch.types)
     return {"loss": numpy.array(loss)} | {name: backend.to_host(value) for name, value in found.items()}
 

@@ -36,7 +36,7 @@ def test_spans_are_biased():
 
 
 def position_bias(model, ids, masks, q, inclusion):
-    """Give what horvitz_thompson's weights are off by, and what the formula says -> two vectors.
+    """Return what horvitz_thompson's weights are off by, and what the formula says -> two vectors.
 
     The formula: (1/n) sum_i (E_q[g_i(M) | i in M] - E_p[g_i(M) | i in M]), where the conditional probability of each mask
     with i is its own over the sum of those that hold i.

@@ -18,7 +18,7 @@ NAMES = ("UniformMasks", "ConditionalBernoulli", "optimal_position_proposal", "o
 
 
 def loop_norms(model, masks):
-    """Give |g(M)| of masks (S, B, K) by one backward pass for each -> (S, B), 0 for padding."""
+    """Return |g(M)| of masks (S, B, K) by one backward pass for each -> (S, B), 0 for padding."""
     found = numpy.zeros(masks.shape[:2])
     for s, positions in enumerate(masks):
         positions = numpy.where((positions[:, :1] < 0) & (numpy.arange(masks.shape[2]) == 0), 1, positions)
@@ -29,13 +29,13 @@ def loop_norms(model, masks):
 
 @pytest.fixture(scope="module")
 def enumerated():
-    """Give all masks (S, B, K), q* (S, B), and the norms (S, B) that it was made from."""
+    """Return all masks (S, B, K), q* (S, B), and the norms (S, B) that it was made from."""
     masks, q = optimal_mask_proposal(checks.model(), IDS, SHARE, TOKENS, MASKABLE)
     return masks, q, loop_norms(checks.model(), masks)
 
 
 def second_moment(masks, found, q):
-    """Give E_q[w^2 |g|^2] = sum_M p(M)^2 |g(M)|^2 / q(M) by sentence (B,)."""
+    """Return E_q[w^2 |g|^2] = sum_M p(M)^2 |g(M)|^2 / q(M) by sentence (B,)."""
     p = checks.uniform(masks)
     return (p**2 * found**2 / numpy.where(p > 0, q, 1.0)).sum(axis=0)
 
@@ -79,7 +79,7 @@ def test_masks_on_every_backend(xp):
 
 
 def loop_norms_of(model, ids, masks):
-    """Give q* (S, 1) of one sentence by a loop."""
+    """Return q* (S, 1) of one sentence by a loop."""
     found = [norms(sequence_loop(model, ids, mask, numpy.full(mask.shape, 1 / mask.shape[1]))) for mask in masks]
     return numpy.array(found) / numpy.sum(found)
 
@@ -100,15 +100,15 @@ def test_the_least_second_moment_among_a_hundred_others(enumerated):
 
 
 def proposals_of(model, masks, q):
-    """Give distributions over the masks listed, of every kind that has probabilities."""
+    """Return distributions over the masks listed, of every kind that has probabilities."""
     k = numpy.array(SIZES)
     exact = optimal_position_proposal(model, IDS, TOKENS, MASKABLE)
     wide = numpy.random.default_rng(1).lognormal(0, 1, IDS.shape)
     yield UniformMasks(MASKABLE, k)
     yield best_conditional_bernoulli(masks, q, T)
     for scores in (exact, wide):
-        for temper, share in ((1.0, 0.0), (0.4, 0.0), (0.4, 0.3)):
-            yield SetProposal(SHARE, None, temper, share).distribution(scores, MASKABLE)
+        for exponent, share in ((1.0, 0.0), (0.4, 0.0), (0.4, 0.3)):
+            yield SetProposal(SHARE, None, exponent, share).distribution(scores, MASKABLE)
 
 
 def test_no_proposal_goes_below_the_least(enumerated):

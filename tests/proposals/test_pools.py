@@ -8,7 +8,7 @@ from scipy import stats
 
 from minimapnet.proposals import BatchPoolProposal, PoolProposal
 from minimapnet.proposals import scores as ready
-from minimapnet.proposals.pools import comb, keep_probabilities
+from minimapnet.proposals.pools import resample_probabilities, systematic_resample
 from tests.helpers import proposal_checks as checks
 from tests.helpers.mask_checks import chi_square
 from tests.helpers.proposal_checks import IDS
@@ -31,9 +31,9 @@ def pools(count, m):
 
 
 def kept_weight(scores, m):
-    """Sum over all pools: give the probability that each mask is kept, and its expected weight -> (S,), (S,)."""
+    """Sum over all pools: return the probability that each mask is kept, and its expected weight -> (S,), (S,)."""
     listed = pools(len(scores), m)
-    probabilities, weights = keep_probabilities(scores[listed])
+    probabilities, weights = resample_probabilities(scores[listed])
     numpy.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-12)
     kept = numpy.bincount(listed.ravel(), probabilities.ravel()) / len(listed)
     return kept, numpy.bincount(listed.ravel(), (probabilities * weights).ravel()) / len(listed)
@@ -59,7 +59,7 @@ def test_second_moment_falls_from_the_uniform_one_towards_the_least():
     moments = []
     for m in range(1, 6):
         listed = pools(10, m)
-        probabilities, weights = keep_probabilities(norms[listed])
+        probabilities, weights = resample_probabilities(norms[listed])
         moments.append((probabilities * (weights * norms[listed]) ** 2).sum(axis=1).mean())
     assert moments[0] == pytest.approx((norms**2).mean(), rel=1e-12)
     assert (numpy.diff(moments) < 0).all() and moments[-1] > norms.mean() ** 2
@@ -99,7 +99,7 @@ def comb_counts(probabilities, N):
     """Integrate over the offset: give how often each candidate is hit on average (M,), and the least and the most."""
     edges = numpy.unique([0, 1, *(N * numpy.cumsum(probabilities) % 1)])
     hits = [
-        numpy.bincount(comb(probabilities, middle, N), minlength=len(probabilities))
+        numpy.bincount(systematic_resample(probabilities, middle, N), minlength=len(probabilities))
         for middle in (edges[1:] + edges[:-1]) / 2
     ]
     return numpy.diff(edges) @ numpy.array(hits), numpy.min(hits, axis=0), numpy.max(hits, axis=0)
@@ -122,7 +122,7 @@ def test_all_pools_of_a_batch_give_the_uniform_expectation(m, N):
     expected = numpy.zeros((2, 6))
     sentence = numpy.repeat([0, 1], m)
     for drawn in pools(6, 2 * m):  # m masks of the first sentence, then of the second
-        probabilities, weights = keep_probabilities(norms[sentence, drawn])
+        probabilities, weights = resample_probabilities(norms[sentence, drawn])
         numpy.add.at(expected, (sentence, drawn), comb_counts(probabilities, N)[0] * weights / N / 6 ** (2 * m))
     numpy.testing.assert_allclose(expected, 1 / 12, rtol=1e-9)
     both = numpy.repeat(SIX, 2, axis=1)  # (S, B, K)

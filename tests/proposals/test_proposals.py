@@ -20,7 +20,7 @@ from minimapnet.proposals import (
     WholeWordProposal,
     scores,
 )
-from minimapnet.proposals.base import spread, tau
+from minimapnet.proposals.base import split_weight_over_positions, tau
 from minimapnet.proposals.importance import importance_weights
 from minimapnet.proposals.optimal import optimal_position_proposal
 from tests.helpers import proposal_checks as checks
@@ -48,15 +48,15 @@ EVERY_KIND = {
     "whole word": WholeWordProposal(SHARE, CONTINUES),
     "span": SpanProposal(SHARE),
     "single": SingleProposal(optimal_position_proposal, 0.1),
-    "set": SetProposal(SHARE, scores.each_alone(scores.mean_loss), 0.5, 0.1),
-    "position": PositionProposal(SHARE, scores.each_alone(scores.output_bound), 0.1),
+    "set": SetProposal(SHARE, scores.score_each_position(scores.mean_loss), 0.5, 0.1),
+    "position": PositionProposal(SHARE, scores.score_each_position(scores.output_bound), 0.1),
     "pool": PoolProposal(SHARE, scores.exact_norm, 4),
     "batch pool": BatchPoolProposal(SHARE, scores.norm_from_tokens, 5, 3),
 }
 
 
 def test_every_kind_is_tried():
-    kinds = {getattr(proposals, name) for name in proposals.__all__} - {proposals.Proposal, proposals.Proposed}
+    kinds = {getattr(proposals, name) for name in proposals.__all__} - {proposals.Proposal, proposals.MaskBatch}
     assert {type(proposal) for proposal in EVERY_KIND.values()} == kinds
     assert {name for name, one in EVERY_KIND.items() if not one.unbiased} == {"whole word", "span", "position"}
 
@@ -202,7 +202,9 @@ def test_diagnostics_by_hand():
     assert tau(numpy.array([[1.0, 3.0, 0.0], [2.0, 2.0, 2.0]]), numpy.array([[1, 1, 0], [1, 1, 1]]) == 1) == pytest.approx(
         ((5 / 4 + 1) / 2) ** 0.5, rel=1e-12
     )
-    numpy.testing.assert_allclose(spread(numpy.array([3.0, 5.0]), numpy.array([[4, 1], [2, -1]])), [[1.5, 1.5], [5, 0]])
+    numpy.testing.assert_allclose(
+        split_weight_over_positions(numpy.array([3.0, 5.0]), numpy.array([[4, 1], [2, -1]])), [[1.5, 1.5], [5, 0]]
+    )
 
 
 def test_weights_of_sets_explode_and_those_of_pools_do_not():

@@ -23,7 +23,7 @@ def by_name(results, times):
 
 
 def set_verdicts(results, times, loss=(), steps=(), time=()):
-    """Give MAPNet's three unbiased comparisons these verdicts: from scratch pool, branches single, branches pool."""
+    """Return MAPNet's three unbiased comparisons these verdicts: from scratch pool, branches single, branches pool."""
     places = [("scratch", "MAPNet pool"), ("branches", "MAPNet single"), ("branches", "MAPNet pool")]
     for i, (experiment, name) in enumerate(places):
         one = next(one for one in results["experiments"][experiment]["comparisons"] if one["name"] == name)

@@ -22,7 +22,7 @@ def tokenizer():
 
 
 def write(folder, tokenizer, sentences, last=()):
-    """Write sentences as the training part, a document's end behind those numbered in `last`; give that part."""
+    """Write sentences as the training part, a document's end behind those numbered in `last`; return that part."""
     found = ((TRAIN, sentence, place in last) for place, sentence in enumerate(sentences))
     tokens.write(folder, found, tokenizer)
     return tokens.read(folder)[TRAIN]
@@ -143,7 +143,7 @@ def test_sentence_rows_are_the_sentences(tmp_path, tokenizer, monkeypatch):
     assert (again.lengths == rows.lengths).all()
 
 
-class OfLengths(batches.Rows):
+class OfLengths(batches.TokenRows):
     """Rows of which only the lengths matter."""
 
     def __init__(self, lengths):

@@ -1,4 +1,4 @@
-"""`load_text`: from a name or a path to rows, cached, in bounded memory; and what it refuses."""
+"""`load_corpus`: from a name or a path to rows, cached, in bounded memory; and what it refuses."""
 
 import gzip
 import os
@@ -12,7 +12,7 @@ import pytest
 from minimapnet.errors import InputError
 from minimapnet.text import batches, grammar, load, parts, sources, tokens
 from minimapnet.text import tokenizer as kinds
-from minimapnet.text.load import load_text
+from minimapnet.text.load import load_corpus
 from tests.helpers.text_cases import made_up, written
 
 
@@ -29,7 +29,7 @@ def sentences_of(rows) -> list[list[int]]:
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("tokenizer", ["wordpiece", "characters"])
 def test_a_file_becomes_rows_of_three_parts_that_share_no_sentence(file, tmp_path, packed, tokenizer):
-    text = load_text(str(file), tmp_path, tokenizer, pieces=200, row_tokens=40, packed=packed)
+    text = load_corpus(str(file), tmp_path, tokenizer, vocab_size=200, max_length=40, packed=packed)
     assert text.name == "text.txt"
     assert text.vocab_size == text.tokenizer.get_vocab_size() <= 200
     assert (text.pad_token_id, text.mask_token_id) == (0, 4)
@@ -47,7 +47,7 @@ def test_a_file_becomes_rows_of_three_parts_that_share_no_sentence(file, tmp_pat
 
 def test_the_grammar_is_read_a_word_a_token(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "GRAMMAR_SENTENCES", 500)
-    text, ours = load_text("grammar", tmp_path, packed=False), grammar.read()
+    text, ours = load_corpus("grammar", tmp_path, packed=False), grammar.read()
     assert text.vocab_size == len(ours.vocabulary) + 5
     assert set(text.train.lengths.tolist()) == {18}
     for ids in sentences_of(text.validation)[:5]:
@@ -59,7 +59,7 @@ def test_the_grammar_is_read_a_word_a_token(tmp_path, monkeypatch):
 def test_every_part_of_the_grammar_has_all_its_templates_as_often(tmp_path, monkeypatch):
     """Where sentences repeat, what is held out must not empty the training part of them."""
     monkeypatch.setattr(sources, "GRAMMAR_SENTENCES", 20_000)
-    text = load_text("grammar", tmp_path, packed=False)
+    text = load_corpus("grammar", tmp_path, packed=False)
     last = {}
     for part in parts.PARTS:
         words = [text.tokenizer.id_to_token(ids[0]) for ids in sentences_of(getattr(text, part))]
@@ -69,21 +69,21 @@ def test_every_part_of_the_grammar_has_all_its_templates_as_often(tmp_path, monk
 
 
 def test_python_docs_in_packed_rows(tmp_path):
-    text = load_text("python-docs", tmp_path, "characters", pieces=100)
+    text = load_corpus("python-docs", tmp_path, "characters", vocab_size=100)
     assert (text.train.lengths == 64).all()
     assert len(text.train) > 3000
     assert text.train.batch([0]).maskable.sum() > 60
 
 
 def test_what_was_read_is_not_read_again(file, tmp_path, monkeypatch):
-    first = load_text(file, tmp_path, pieces=100)
+    first = load_corpus(file, tmp_path, vocab_size=100)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert [name.split("-")[0] for name in names] == ["text", "tokenizer"]
     with monkeypatch.context() as inner:
         inner.setattr(parts, "survey", None)
         inner.setattr(tokens, "write", None)
-        again = load_text(file, tmp_path, pieces=100)
-        load_text(file, tmp_path, pieces=100, packed=False, row_tokens=30)
+        again = load_corpus(file, tmp_path, vocab_size=100)
+        load_corpus(file, tmp_path, vocab_size=100, packed=False, max_length=30)
     assert again.tokenizer.to_str() == first.tokenizer.to_str()
     assert (again.train.batch([0, 5]).ids == first.train.batch([0, 5]).ids).all()
     assert sorted(path.name for path in tmp_path.iterdir()) == names
@@ -93,32 +93,34 @@ def test_the_cache_is_keyed_by_text_and_tokenizer(file, tmp_path, monkeypatch):
     def folders():
         return len([path for path in tmp_path.iterdir() if path.is_dir()])
 
-    load_text(file, tmp_path, pieces=100)
-    load_text(file, tmp_path, pieces=60)
+    load_corpus(file, tmp_path, vocab_size=100)
+    load_corpus(file, tmp_path, vocab_size=60)
     assert folders() == 2
-    load_text(file, tmp_path, "characters", pieces=100)
+    load_corpus(file, tmp_path, "characters", vocab_size=100)
     assert folders() == 3
-    load_text(written(tmp_path / "other.txt", 600, seed=1), tmp_path, "characters", pieces=100)
+    load_corpus(written(tmp_path / "other.txt", 600, seed=1), tmp_path, "characters", vocab_size=100)
     assert folders() == 4
     monkeypatch.setattr(load, "VERSION", -1)
-    load_text(file, tmp_path, "characters", pieces=100)
+    load_corpus(file, tmp_path, "characters", vocab_size=100)
     assert folders() == 5
 
 
 @pytest.mark.parametrize("damage", ["train.npy", "validation-sentences.npy", "about.json", "tokenizer"])
 def test_a_damaged_cache_is_written_again(file, tmp_path, damage):
-    first = load_text(file, tmp_path, pieces=100)
+    first = load_corpus(file, tmp_path, vocab_size=100)
     (hurt,) = tmp_path.glob("tokenizer-*" if damage == "tokenizer" else f"text-*/{damage}")
     whole = hurt.read_bytes()
     hurt.write_bytes(whole[: len(whole) // 2])
-    again = load_text(file, tmp_path, pieces=100)
+    again = load_corpus(file, tmp_path, vocab_size=100)
     assert hurt.read_bytes() == whole
     assert (again.train.batch([3]).ids == first.train.batch([3]).ids).all()
 
 
 def test_the_same_bytes_in_another_process(file, tmp_path):
-    code = f"from minimapnet.text.load import load_text; load_text({str(file)!r}, {str(tmp_path / 'b')!r}, pieces=100)"
-    load_text(file, tmp_path / "a", pieces=100)
+    code = (
+        f"from minimapnet.text.load import load_corpus; load_corpus({str(file)!r}, {str(tmp_path / 'b')!r}, vocab_size=100)"
+    )
+    load_corpus(file, tmp_path / "a", vocab_size=100)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -133,13 +135,13 @@ def test_a_tokenizer_of_the_users_goes_with_any_text(file, tmp_path, monkeypatch
     kinds.save(kinds.train_wordpiece(made_up(500), 200), tmp_path / "theirs")
     theirs = tmp_path / "theirs" / "tokenizer.json"
     for source in (file, "grammar"):
-        text = load_text(source, tmp_path / "cache", theirs)
+        text = load_corpus(source, tmp_path / "cache", theirs)
         assert text.tokenizer.to_str() == kinds.read(theirs).to_str()
         assert len(text.train) > 0
 
 
 def peak_of(count: int, folder) -> int:
-    """Give the most bytes that Python and NumPy held while a text of `count` sentences became rows."""
+    """Return the most bytes that Python and NumPy held while a text of `count` sentences became rows."""
     source = sources.of_grammar(count)
     source = sources.Source("text", str(count), source.documents)  # its words are not known: WordPiece is trained
     tracemalloc.start()
@@ -179,7 +181,7 @@ def test_a_text_that_cannot_be_used_says_why_and_leaves_nothing_half_written(tmp
     file = tmp_path / "text.txt"
     file.write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
-        load_text(file, tmp_path / "cache", "characters")
+        load_corpus(file, tmp_path / "cache", "characters")
     assert "\n" not in str(caught.value)
     found = [path for path in tmp_path.rglob("*") if path.is_file() and path.name.startswith(".")]
     assert found == []
@@ -189,7 +191,7 @@ def test_a_text_that_ends_in_damage_is_refused(tmp_path):
     file = tmp_path / "text.txt.gz"
     file.write_bytes(gzip.compress("\n\n".join(made_up(5000)).encode())[:-20])
     with pytest.raises(InputError, match="is not a whole gzip file"):
-        load_text(file, tmp_path / "cache")
+        load_corpus(file, tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.npy"))
 
 
@@ -197,18 +199,18 @@ def test_a_text_too_short_for_three_parts_says_how_short(tmp_path):
     file = written(tmp_path / "few.txt", 40)
     message = r"few\.txt is too short: of 2000 tokens a row it gives \d+ for train, 0 for validation, 0 for test; each needs"
     with pytest.raises(InputError, match=message):
-        load_text(file, tmp_path, "characters", row_tokens=2000)
+        load_corpus(file, tmp_path, "characters", max_length=2000)
 
 
 def test_other_input_that_cannot_be_used(file, tmp_path):
     for options, message in (
-        ({"row_tokens": 1}, "a row of 1 tokens is too short: at least 2 are needed"),
-        ({"row_tokens": 6, "packed": False}, "a row of 6 tokens is too short: at least 7 are needed"),
-        ({"pieces": 10}, "10 pieces are too few"),
+        ({"max_length": 1}, "a row of 1 tokens is too short: at least 2 are needed"),
+        ({"max_length": 6, "packed": False}, "a row of 6 tokens is too short: at least 7 are needed"),
+        ({"vocab_size": 10}, "a vocabulary of 10 tokens is too small"),
         ({"tokenizer": tmp_path / "none.json"}, "cannot read the tokenizer .*none.json: No such file"),
         ({"source": tmp_path / "nowhere"}, "there is no text .*nowhere: give a file, a folder, or one of python-docs"),
         ({"cache": file}, "cannot write"),
     ):
         arguments = {"source": file, "cache": tmp_path, **options}
         with pytest.raises(InputError, match=message):
-            load_text(**arguments)
+            load_corpus(**arguments)

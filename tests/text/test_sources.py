@@ -48,7 +48,7 @@ def test_grammar_streams_the_same_sentences_each_time():
 
 
 def fake_bible():
-    """Give what a pythonbible package holds: two chapters, whose verses are named by book, chapter and verse."""
+    """Return what a pythonbible package holds: two chapters, whose verses are named by book, chapter and verse."""
     text = "\nIn the beginning [was] the word. And it was good;\nvery good. `Yes,’ he said.\n The second chapter."
     starts = {1001001: 1, 1001002: text.index("And"), 1002001: text.index(" The")}
     ends = {1001001: text.index(" And"), 1001002: text.index("\n The"), 1002001: len(text)}

@@ -22,7 +22,7 @@ STATES = {
     "proposal": {"table": numpy.arange(6.0).reshape(2, 3).T, "part/of": numpy.zeros((0, 2), bool)},
 }
 
-ABOUT = {"seconds": 0.1, "tokens": 3, "identity": {"settings": {"rows": 6}}}
+ABOUT = {"seconds": 0.1, "tokens": 3, "identity": {"settings": {"batch_size": 6}}}
 
 
 def save(folder, step=5, **changes):

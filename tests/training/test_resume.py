@@ -87,11 +87,16 @@ def test_killed_twenty_times_and_still_the_same_bytes(tmp_path):
 # Stopped
 
 
-@pytest.mark.parametrize(("stop", "micro_batches"), [(1, 1), (3, 1), (4, 4), (11, 1)])
-def test_stopped_by_a_signal_and_resumed(xp, tmp_path, stop, micro_batches):
+@pytest.mark.parametrize(("stop", "gradient_accumulation"), [(1, 1), (3, 1), (4, 4), (11, 1)])
+def test_stopped_by_a_signal_and_resumed(xp, tmp_path, stop, gradient_accumulation):
     def run(folder, **options):
         made = cases.model(hidden_dropout_prob=0.1)
-        changes = {"made": made, "proposal": cases.Learner(), "micro_batches": micro_batches, "options": options}
+        changes = {
+            "made": made,
+            "proposal": cases.Learner(),
+            "gradient_accumulation": gradient_accumulation,
+            "options": options,
+        }
         return cases.trainer(tmp_path / folder, **changes)
 
     whole = run("whole")
@@ -203,9 +208,9 @@ def test_a_run_may_begin_with_the_model_of_another(tmp_path):
 
 
 DIFFERENCES = {
-    "settings.rows 6, not 7": lambda folder: cases.trainer(folder, rows=7),
+    "settings.batch_size 6, not 7": lambda folder: cases.trainer(folder, batch_size=7),
     "settings.steps 12, not 13": lambda folder: cases.trainer(folder, steps=13),
-    "settings.peak_learning_rate 0.01, not 0.02": lambda folder: cases.trainer(folder, peak_learning_rate=2e-2),
+    "settings.learning_rate 0.01, not 0.02": lambda folder: cases.trainer(folder, learning_rate=2e-2),
     "settings.schedule 'linear', not 'constant'": lambda folder: cases.trainer(folder, schedule="constant"),
     "settings.seed 0, not 1": lambda folder: cases.trainer(folder, seed=1),
     "model.hidden_size 8, not 10": lambda folder: cases.trainer(folder, made=cases.model(hidden_size=10)),

@@ -17,19 +17,19 @@ def test_learning_rate_goes_up_to_its_peak_and_down_in_straight_lines():
 
 
 def test_the_schedules_share_their_warm_up():
-    linear, constant = (TrainSettings(steps=10, warmup_share=0.35, schedule=name) for name in ("linear", "constant"))
+    linear, constant = (TrainSettings(steps=10, warmup_ratio=0.35, schedule=name) for name in ("linear", "constant"))
     numpy.testing.assert_allclose(
         [linear.lr_scale(step) for step in range(10)], [1 / 4, 2 / 4, 3 / 4, 1, *numpy.arange(6, 0, -1) / 6]
     )
     assert [constant.lr_scale(step) for step in range(10)] == [1 / 4, 2 / 4, 3 / 4, *[1.0] * 7]
-    assert TrainSettings(warmup_share=0, schedule="constant").lr_scale(0) == 1.0
+    assert TrainSettings(warmup_ratio=0, schedule="constant").lr_scale(0) == 1.0
 
 
 @pytest.mark.parametrize("schedule", ["linear", "constant"])
 @pytest.mark.parametrize("share", [0, 0.1, 1])
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_no_step_is_lost_to_a_learning_rate_of_zero(schedule, share, steps):
-    scales = [TrainSettings(steps=steps, warmup_share=share, schedule=schedule).lr_scale(step) for step in range(steps)]
+    scales = [TrainSettings(steps=steps, warmup_ratio=share, schedule=schedule).lr_scale(step) for step in range(steps)]
     assert min(scales) > 0
     assert max(scales) == 1.0
 
@@ -37,17 +37,17 @@ def test_no_step_is_lost_to_a_learning_rate_of_zero(schedule, share, steps):
 WRONG = {
     "steps must be a whole number of at least 1, not 0": {"steps": 0},
     "steps must be a whole number of at least 1, not 2.0": {"steps": 2.0},
-    "rows must be a whole number of at least 1, not True": {"rows": True},
-    "micro_batches must be a whole number of at least 1, not 0": {"micro_batches": 0},
+    "batch_size must be a whole number of at least 1, not True": {"batch_size": True},
+    "gradient_accumulation must be a whole number of at least 1, not 0": {"gradient_accumulation": 0},
     "log_every must be a whole number of at least 1, not 0": {"log_every": 0},
     "checkpoint_every must be a whole number of at least 0, not -1": {"checkpoint_every": -1},
     "seed must be a whole number of at least 0, not '1'": {"seed": "1"},
-    "peak_learning_rate must be a number above 0, not 0": {"peak_learning_rate": 0},
-    "peak_learning_rate must be a number above 0, not nan": {"peak_learning_rate": math.nan},
-    "clip must be a number above 0, not -1": {"clip": -1},
+    "learning_rate must be a number above 0, not 0": {"learning_rate": 0},
+    "learning_rate must be a number above 0, not nan": {"learning_rate": math.nan},
+    "max_grad_norm must be a number above 0, not -1": {"max_grad_norm": -1},
     "max_minutes must be a number above 0, not 0": {"max_minutes": 0},
     "weight_decay must be a number of at least 0, not -0.1": {"weight_decay": -0.1},
-    "warmup_share must lie between 0 and 1, not 1.5": {"warmup_share": 1.5},
+    "warmup_ratio must lie between 0 and 1, not 1.5": {"warmup_ratio": 1.5},
     "schedule 'cosine' is not one of linear, constant": {"schedule": "cosine"},
 }
 

@@ -31,7 +31,7 @@ def test_two_runs_with_one_seed_agree_bit_for_bit(xp):
 
 def test_training_learns():
     """Half of a row repeats the other half: far below the entropy of eight letters, log 8 = 2.08, once that is seen."""
-    run = cases.trainer(made=cases.model(hidden_size=32, intermediate_size=64), steps=400, rows=16, evaluate_every=0)
+    run = cases.trainer(made=cases.model(hidden_size=32, intermediate_size=64), steps=400, batch_size=16, eval_every=0)
     first, *_, last = run.run()
     assert first["step"] == 0
     assert first["validation_loss"] > 2.0
@@ -48,7 +48,7 @@ DROPOUT = {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.1}
 def test_accumulation_equals_the_full_batch(xp, parts, config):
     """Rows have unequal numbers of masked tokens and the weights depend on the norms of all rows before."""
     whole, cut = (
-        cases.trainer(made=cases.model("float64", **config), proposal=cases.Learner(0.5), steps=4, micro_batches=n)
+        cases.trainer(made=cases.model("float64", **config), proposal=cases.Learner(0.5), steps=4, gradient_accumulation=n)
         for n in (1, parts)
     )
     for left, right in zip(whole.run(), cut.run(), strict=True):
@@ -67,7 +67,7 @@ def test_dividing_each_part_by_its_own_count_would_be_seen(monkeypatch):
         return real(model, ids, positions, weights * 6 / len(ids), **options)
 
     def parameters(parts):
-        run = cases.trainer(made=cases.model("float64"), steps=1, micro_batches=parts)
+        run = cases.trainer(made=cases.model("float64"), steps=1, gradient_accumulation=parts)
         run.run()
         return parameters_of(run)
 
@@ -81,7 +81,7 @@ def test_dividing_each_part_by_its_own_count_would_be_seen(monkeypatch):
 
 
 def test_what_a_record_says(xp):
-    run = cases.trainer(made=cases.model("float64"), steps=1, rows=5)
+    run = cases.trainer(made=cases.model("float64"), steps=1, batch_size=5)
     drawn = training_step.draw(run.model, run.text.train, run.proposal, run.settings, 0)
     batch = (run.model, *drawn[:1], drawn.positions, drawn.weights, drawn.attention_mask)
     loss, grads = gradients(*batch)
@@ -115,7 +115,7 @@ def test_the_variance_is_that_of_the_mean_of_the_rows():
 
 
 def test_when_a_step_is_recorded_and_when_the_model_is_judged():
-    records = cases.trainer(steps=11, log_every=4, evaluate_every=3).run()
+    records = cases.trainer(steps=11, log_every=4, eval_every=3).run()
     assert [record["step"] for record in records] == [0, 3, 4, 6, 8, 9, 11]
     assert [record["step"] for record in records if "validation_loss" in record] == [0, 3, 6, 9, 11]
     records = cases.trainer(steps=11, log_every=4, options={"evaluation": None}).run()
@@ -145,7 +145,7 @@ def test_norms_are_computed_where_they_are_wanted_and_nowhere_else(monkeypatch):
 @pytest.mark.parametrize("parts", [1, 4])
 def test_a_proposal_that_learns_gets_the_norms_of_all_its_rows(parts):
     learner = cases.Learner(0.3, masks=2)
-    run = cases.trainer(made=cases.model("float64"), proposal=learner, steps=1, micro_batches=parts)
+    run = cases.trainer(made=cases.model("float64"), proposal=learner, steps=1, gradient_accumulation=parts)
     drawn = training_step.draw(run.model, run.text.train, learner, run.settings, 0)
     expected = sequence_gradient_norms(run.model, drawn.ids, drawn.positions, drawn.weights, drawn.attention_mask)
     record = run.run()[-1]
@@ -162,12 +162,12 @@ def test_a_proposal_that_learns_gets_the_norms_of_all_its_rows(parts):
     "proposal", [FullyExploredProposal(0.2, 3), BatchPoolProposal(1, mean_loss, 4, 2)], ids=["more rows", "fewer rows"]
 )
 def test_proposals_may_give_rows_of_their_own(proposal):
-    records = cases.trainer(proposal=proposal, micro_batches=2).run()
+    records = cases.trainer(proposal=proposal, gradient_accumulation=2).run()
     assert records[-1]["validation_loss"] < records[0]["validation_loss"]
 
 
 def test_a_single_row_has_no_variance():
-    assert "gradient_variance" not in cases.trainer(steps=2, rows=1).run()[-1]
+    assert "gradient_variance" not in cases.trainer(steps=2, batch_size=1).run()[-1]
 
 
 def test_every_step_is_told_of_and_moves_the_bar(capsys):
@@ -197,7 +197,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_changes_nothing():
         run.run()
     assert str(error.value) == (
         "training diverged at step 5 (learning rate 0.0043): the loss is nan. "
-        "Try a lower learning rate, a longer warm-up or a lower clip"
+        "Try a lower learning rate, a longer warm-up or a lower max_grad_norm"
     )
     numpy.testing.assert_array_equal(parameters_of(run), seen[1])
     assert run.optimizer.steps == 5
@@ -216,7 +216,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run():
 
 def test_a_learning_rate_that_is_far_too_high_is_answered_in_one_line(recwarn):
     with pytest.raises(InputError, match=r"training diverged at step \d+ \(learning rate \d"):
-        cases.trainer(peak_learning_rate=1e6, steps=100).run()
+        cases.trainer(learning_rate=1e6, steps=100).run()
     assert not recwarn.list
 
 
@@ -302,7 +302,7 @@ def test_a_run_that_ends_with_a_signal_at_its_last_step_has_ended():
 
 def test_text_and_model_must_fit():
     with pytest.raises(InputError, match="tiny gives 40 rows to train on, fewer than the 41 of a step"):
-        cases.trainer(rows=41)
+        cases.trainer(batch_size=41)
     with pytest.raises(InputError, match="the tokenizer has 13 pieces, the model only 12"):
         cases.trainer(made=cases.model(vocab_size=12))
     with pytest.raises(InputError, match="tiny has rows of 8 tokens, the model reads 7"):

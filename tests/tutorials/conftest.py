@@ -10,7 +10,7 @@ SOLUTIONS = Path(__file__).parents[2] / "tutorials" / "solutions"
 
 @pytest.fixture(scope="module")
 def answers(request):
-    """Give the answers to a step's exercises as a module: ours, or from the folder given by --answers.
+    """Return the answers to a step's exercises as a module: ours, or from the folder given by --answers.
 
     The step is that of the test's file: test_03_attention.py takes 03_attention.py.
     """

@@ -13,7 +13,7 @@ def draw(seed, tokens=T):
 
 
 def package(q, k, v):
-    """Give the package's output (T, D) for one head, and its cache."""
+    """Return the package's output (T, D) for one head, and its cache."""
     out, cache = attention_forward(numpy.concatenate([q, k, v], axis=1)[None], 1)
     return out[0], cache
 

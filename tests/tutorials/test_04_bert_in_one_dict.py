@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 import minimapnet
-from minimapnet.gradient_norms.accumulators import GradientReader, gather
+from minimapnet.gradient_norms.accumulators import GradientAccumulator, gather
 from minimapnet.model.batch import masked_batch
 from tests.helpers import tiny
 
@@ -12,8 +12,8 @@ MASK = 1
 V = tiny.config().vocab_size
 
 
-class Recorder(GradientReader):
-    """A gradient reader that remembers what the word embedding is made from."""
+class Recorder(GradientAccumulator):
+    """A gradient accumulator that remembers what the word embedding is made from."""
 
     def embedding(self, name, ids, dy):
         super().embedding(name, ids, dy)
@@ -46,13 +46,13 @@ def test_the_tied_gradient_is_the_packages(answers):
     model = tiny.model()
     batch = masked_batch(model.config, tiny.IDS, tiny.POSITIONS)
     losses, cache = model.forward(batch)
-    reader = Recorder()
+    accumulator = Recorder()
     dlosses = numpy.random.default_rng(0).standard_normal(losses.shape)
-    model.backward(dlosses, cache, reader)
+    model.backward(dlosses, cache, accumulator)
     views = {name: numpy.empty(shape) for name, shape in model.shapes.items()}
-    gather([reader], views, model.decoder_name)
-    ids, dx = (array.copy() for array in reader.looked_up)
-    h, dlogits = (array.copy() for array in reader.decoded)
+    gather([accumulator], views, model.decoder_name)
+    ids, dx = (array.copy() for array in accumulator.looked_up)
+    h, dlogits = (array.copy() for array in accumulator.decoded)
     assert len(numpy.unique(ids)) < ids.size  # [MASK] stands there more than once
     numpy.testing.assert_allclose(
         answers.tied_gradient(ids, dx, h, dlogits), views["word_embedding"], rtol=1e-10, atol=1e-12
@@ -100,10 +100,10 @@ def test_fill_in_takes_the_surest_guess_each_time(answers, row):
 def test_fill_in_asks_again_after_every_guess(answers):
     model = tiny.model()
     row = numpy.array([MASK] * 6)
-    at_once = softmax(model.logits(row[None])[0])
-    at_once[:, MASK] = 0
+    batch_size_that_fits = softmax(model.logits(row[None])[0])
+    batch_size_that_fits[:, MASK] = 0
     filled, _ = answers.fill_in(model, row)
-    assert (filled != at_once.argmax(axis=1)).any()
+    assert (filled != batch_size_that_fits.argmax(axis=1)).any()
 
 
 def test_fill_in_never_guesses_a_mask_and_asks_once_a_place(answers, monkeypatch):

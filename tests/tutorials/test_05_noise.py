@@ -35,7 +35,7 @@ def test_a_new_sentence_for_every_row_where_sentences_cost_nothing(answers):
 
 
 def brute_force(vectors):
-    """Give the variance of all vectors (..., P), pair by pair: half the mean squared distance of two."""
+    """Return the variance of all vectors (..., P), pair by pair: half the mean squared distance of two."""
     rows = vectors.reshape(-1, vectors.shape[-1])
     return float(((rows[:, None] - rows) ** 2).sum(axis=2).mean() / 2)
 

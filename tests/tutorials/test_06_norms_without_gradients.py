@@ -10,7 +10,7 @@ from minimapnet.model.batch import masked_batch
 
 
 def layer_gradient(x, d):
-    """Give the gradient of a linear layer, weight and bias, as one vector."""
+    """Return the gradient of a linear layer, weight and bias, as one vector."""
     return numpy.concatenate([(x.T @ d).reshape(-1), d.sum(axis=0)])
 
 
@@ -70,12 +70,12 @@ def model():
 
 
 def directional(answers, model, direction):
-    """Give what a DirectionReader finds for the mean loss of all masked words."""
+    """Return what a DirectionReader finds for the mean loss of all masked words."""
     batch = masked_batch(model.config, IDS, POSITIONS)
     losses, cache = model.forward(batch)
-    reader = answers.DirectionReader(direction)
-    model.backward(numpy.full_like(losses, 1 / len(losses)), cache, reader)
-    return reader.total
+    accumulator = answers.DirectionReader(direction)
+    model.backward(numpy.full_like(losses, 1 / len(losses)), cache, accumulator)
+    return accumulator.total
 
 
 def test_the_direction_reader_foretells_the_change_of_the_loss(answers, model):

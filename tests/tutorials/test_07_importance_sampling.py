@@ -8,7 +8,7 @@ from minimapnet.proposals.optimal import shortfall
 
 
 def example(seed, n=9):
-    """Give norms (n,) and a proposal (n,) that fits them badly."""
+    """Return norms (n,) and a proposal (n,) that fits them badly."""
     rng = numpy.random.default_rng(seed)
     norms = rng.gamma(0.5, size=n) + 0.01
     guessed = norms * numpy.exp(1.5 * rng.normal(size=n))

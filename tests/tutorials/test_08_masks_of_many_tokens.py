@@ -31,8 +31,8 @@ def test_the_temper_by_listing_all_masks(answers, k, share):
     log_odds = 2 * numpy.random.default_rng(k).normal(size=9)
     masks = all_masks(9, k)[:, None]  # (S, 1, k)
 
-    def size(temper):
-        log_w = UniformMasks(9, k).log_prob(masks) - ConditionalBernoulli(temper * log_odds, k).log_prob(masks)
+    def size(exponent):
+        log_w = UniformMasks(9, k).log_prob(masks) - ConditionalBernoulli(exponent * log_odds, k).log_prob(masks)
         return 1 / numpy.exp(log_w + UniformMasks(9, k).log_prob(masks)).sum()  # E_q[w^2] = E_p[w]
 
     found = answers.temper_for(log_odds, k, share)

@@ -35,7 +35,7 @@ def test_without_noise_the_rates_alone_decide(answers):
 
 
 def half_width(deviation, seeds):
-    """Give the half width of the package's interval for numbers with exactly this standard deviation."""
+    """Return the half width of the package's interval for numbers with exactly this standard deviation."""
     numbers = numpy.random.default_rng(seeds).normal(size=seeds)
     numbers = (numbers - numbers.mean()) / numbers.std(ddof=1) * deviation
     mean, (_, high) = curves.interval(numbers)

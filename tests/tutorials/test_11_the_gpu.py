@@ -13,7 +13,7 @@ from minimapnet.kernels.cuda_source import SOURCE
 
 @pytest.fixture(scope="module")
 def losses():
-    """Give losses (B, K) with zeros where positions (B, K), of 1 to K words a sentence, are -1; on the host."""
+    """Return losses (B, K) with zeros where positions (B, K), of 1 to K words a sentence, are -1; on the host."""
     rng = numpy.random.default_rng(3)
     positions = numpy.array([[0, 4, 7], [2, -1, -1], [5, 6, -1], [-1, 3, 1]])
     return numpy.where(positions < 0, 0, rng.exponential(size=positions.shape)).astype("float32"), positions

@@ -72,7 +72,7 @@ AROUND = {
 
 
 def as_distilbert(tensors, layers):
-    """Give the arrays of a BERT of one token type under a DistilBERT's names."""
+    """Return the arrays of a BERT of one token type under a DistilBERT's names."""
     modules = AROUND | {
         f"bert.encoder.layer.{i}.{theirs}": f"distilbert.transformer.layer.{i}.{name}"
         for i in range(layers)

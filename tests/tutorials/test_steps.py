@@ -21,7 +21,7 @@ def notebook(step: Path):
 
 
 def outputs(step: Path) -> list[str]:
-    """Give what each cell of a step's notebook printed."""
+    """Return what each cell of a step's notebook printed."""
     return [
         "".join(output.get("text", "") for output in cell.get("outputs", []) if output.get("name") == "stdout")
         for cell in notebook(step).cells

@@ -10,17 +10,17 @@ from minimapnet import InputError, VarianceReport, decompose_variance, gradients
 from minimapnet.proposals import (
     BatchPoolProposal,
     FullyExploredProposal,
+    MaskBatch,
     PoolProposal,
     PositionProposal,
     Proposal,
-    Proposed,
     SetProposal,
     SingleProposal,
     SpanProposal,
     UniformProposal,
 )
-from minimapnet.proposals.scores import each_alone, exact_norm
-from minimapnet.variance.accumulators import Tally, removed
+from minimapnet.proposals.scores import exact_norm, score_each_position
+from minimapnet.variance.accumulators import VarianceAccumulator, removed
 from minimapnet.variance.enumeration import exact_variance
 from tests.helpers import tiny
 from tests.helpers.variance_population import OneGroup, Population, even_model, exact_share, scores
@@ -119,20 +119,20 @@ def test_a_hole_in_the_attention_mask_stays_a_hole():
 
 
 def expectation(outcomes, estimate):
-    """Give the mean of `estimate` over equally likely outcomes."""
+    """Return the mean of `estimate` over equally likely outcomes."""
     return numpy.mean([estimate(outcome) for outcome in outcomes], axis=0)
 
 
 def test_the_estimators_are_unbiased():
-    """Two sentences out of two, two masks out of three for each: all 2^2 * 9^2 samples, through the tally itself."""
+    """Two sentences out of two, two masks out of three for each: all 2^2 * 9^2 samples, through the accumulator itself."""
     population = Population(2, 3, 1)
     one_sentence = list(itertools.product(range(2), range(3), range(3)))
 
     def estimate(sample):
-        tally = Tally(population.groups)
+        accumulator = VarianceAccumulator(population.groups)
         for s, *masks in sample:
-            tally.add(population.flat[s, masks].mean(axis=0), population.squares[:, s, masks])
-        found = {name: numpy.nanmean(rows, axis=0)[0] for name, rows in tally.columns.items()}
+            accumulator.add(population.flat[s, masks].mean(axis=0), population.squares[:, s, masks])
+        found = {name: numpy.nanmean(rows, axis=0)[0] for name, rows in accumulator.columns.items()}
         assert set(found) == {"within", "noise", "norms", "square", "step"}
         return found["step"] - found["noise"], found["within"], found["norms"], found["square"] - found["step"]
 
@@ -145,7 +145,7 @@ def test_the_estimators_are_unbiased():
 
 
 def headroom_of_pairs(population):
-    """Give the mean over sentences of half the mean squared difference of the norms of two independent masks."""
+    """Return the mean over sentences of half the mean squared difference of the norms of two independent masks."""
     norms = numpy.sqrt(population.squares.sum(axis=0))  # (S, M)
     return ((norms[:, :, None] - norms[:, None]) ** 2).mean(axis=(1, 2)).mean() / 2
 
@@ -170,12 +170,12 @@ def test_the_bias_is_estimated_without_bias():
     one_sentence = list(itertools.product(range(2), repeat=5))
 
     def estimate(sample):
-        tally = Tally(OneGroup())
+        accumulator = VarianceAccumulator(OneGroup())
         for s, *masks in sample:
             g, h = uniform[s, masks[:2]], other[s, masks[2:]]
-            tally.add(g.mean(axis=0), (g * g).sum(axis=1)[None])
-            tally.add_estimates("p", h.mean(axis=0), (h * h).sum(axis=1)[None], 3, uniform=g.mean(axis=0))
-        found = {name: numpy.nanmean(rows, axis=0)[0] for name, rows in tally.columns.items()}
+            accumulator.add(g.mean(axis=0), (g * g).sum(axis=1)[None])
+            accumulator.add_estimates("p", h.mean(axis=0), (h * h).sum(axis=1)[None], 3, uniform=g.mean(axis=0))
+        found = {name: numpy.nanmean(rows, axis=0)[0] for name, rows in accumulator.columns.items()}
         return found["p/sentence bias"], found["p/square"] - found["p/step"], found["within"] - found["p/removed"]
 
     found = expectation(list(itertools.product(one_sentence, repeat=2)), estimate)
@@ -248,7 +248,7 @@ class Few(Proposal):
 
     def draw(self, model, ids, rng, maskable=None, attention_mask=None):
         positions = self.masks[rng.integers(3, size=len(ids))]
-        return Proposed(positions, numpy.full(positions.shape, 1 / positions.shape[1]))
+        return MaskBatch(positions, numpy.full(positions.shape, 1 / positions.shape[1]))
 
 
 def test_a_biased_proposal_has_its_own_variance_and_biases(large, monkeypatch):
@@ -268,7 +268,7 @@ def test_a_biased_proposal_has_its_own_variance_and_biases(large, monkeypatch):
 def test_every_kind_of_proposal_goes_through_the_model(xp):
     """Real passes on every backend: what uniform masks must give exactly, and numbers that are finite for the others."""
     model = tiny.model()
-    alone = each_alone(exact_norm)
+    alone = score_each_position(exact_norm)
     proposals = {
         "uniform": UniformProposal(2),
         "three uniform": UniformProposal(2, 3),

@@ -8,23 +8,23 @@ from scipy import special, stats
 
 from minimapnet import decompose_variance
 from minimapnet.proposals import SetProposal
-from minimapnet.variance.accumulators import left_out
-from minimapnet.variance.jackknife import freedoms, intervals, standard_errors
+from minimapnet.variance.accumulators import leave_one_out
+from minimapnet.variance.jackknife import degrees_of_freedom, intervals, standard_errors
 from tests.helpers.variance_population import Population, even_model, exact_share, scores
 
 
 def without_each(numbers):
-    """Give their means with each left out."""
+    """Return their means with each left out."""
     return (numbers.sum() - numbers) / (len(numbers) - 1)
 
 
 def interval(value, without, low=-math.inf, high=math.inf):
-    """Give one of the intervals as a pair."""
+    """Return one of the intervals as a pair."""
     return tuple(intervals(numpy.array([value]), without[:, None], low, high)[:, 0])
 
 
 def freedom(numbers):
-    return freedoms(numbers[:, None])[0]
+    return degrees_of_freedom(numbers[:, None])[0]
 
 
 def standard_error(without):
@@ -35,7 +35,7 @@ def test_jackknife_is_the_plain_one():
     rng = numpy.random.default_rng(0)
     a, b = rng.uniform(1, 2, (2, 12))
     columns = {"a": list(a[:, None]), "b": [numpy.array([numpy.nan]), *b[1:, None]]}
-    value, without = left_out(columns, lambda m: m["a"] / m["b"])
+    value, without = leave_one_out(columns, lambda m: m["a"] / m["b"])
     expected = [numpy.delete(a, i).mean() / b[1:][numpy.arange(1, 12) != i].mean() for i in range(12)]
     assert value[0] == pytest.approx(a.mean() / b[1:].mean())
     numpy.testing.assert_allclose(without[:, 0], expected, rtol=1e-12)

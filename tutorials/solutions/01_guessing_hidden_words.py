@@ -4,7 +4,7 @@ import numpy
 
 
 def mask_losses(log_q, ids, positions):
-    """Give the loss of every sentence's mask (B,): the mean of -log q over its hidden words.
+    """Return the loss of every sentence's mask (B,): the mean of -log q over its hidden words.
 
     log_q (B, T, V), ids (B, T), positions (B, K) filled up with -1. A position of -1 is looked up like any other, which
     costs nothing and gives the last token's loss, and is then left out of the mean.
@@ -16,7 +16,10 @@ def mask_losses(log_q, ids, positions):
 
 
 def perplexity(P, q):
-    """Give exp(-sum P log q) for the truth P and the announcement q, both (V,): infinite where q misses a possible word."""
+    """Return exp(-sum P log q) for the truth P and the announcement q, both (V,).
+
+    Infinite where q misses a possible word.
+    """
     possible = P > 0
     if (q[possible] == 0).any():
         return numpy.inf
@@ -24,7 +27,7 @@ def perplexity(P, q):
 
 
 def mutual_information(language, sentence, first, second):
-    """Give in nats what the word at `first` tells about that at `second`, given the words at all other places.
+    """Return in nats what the word at `first` tells about that at `second`, given the words at all other places.
 
     The second word's entropy with both hidden, minus the mean of its entropy over what the first may turn out to be.
     """

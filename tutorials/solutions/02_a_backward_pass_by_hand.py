@@ -2,7 +2,7 @@
 
 import numpy
 
-from minimapnet.gradient_norms.accumulators import GradientReader
+from minimapnet.gradient_norms.accumulators import GradientAccumulator
 from minimapnet.model import layers
 
 
@@ -52,25 +52,25 @@ def block_forward(x, params):
 def block_backward(dy, cache):
     """The mirror of the above: dy (N, C) -> dx (N, C), {name: gradient}."""
     up, slope, down = cache
-    reader = GradientReader()
+    accumulator = GradientAccumulator()
 
     # 4. x + y: both get dy
 
     # 3. y = linear(h)
-    dh = layers.linear_backward(dy, down, "2", reader)  # (N, F)
+    dh = layers.linear_backward(dy, down, "2", accumulator)  # (N, F)
 
     # 2. h = gelu(h)
     dh = layers.gelu_backward(dh, slope)  # (N, F)
 
     # 1. h = linear(x), and x itself was added in stage 4: the two gradients add up
-    dx = dy + layers.linear_backward(dh, up, "1", reader)  # (N, C)
+    dx = dy + layers.linear_backward(dh, up, "1", accumulator)  # (N, C)
     return dx, {
-        f"{letter}{i}": reader.sums[f"{i}.{kind}"] for letter, kind in (("W", "weight"), ("b", "bias")) for i in (1, 2)
+        f"{letter}{i}": accumulator.sums[f"{i}.{kind}"] for letter, kind in (("W", "weight"), ("b", "bias")) for i in (1, 2)
     }
 
 
 def agrees(objective, point, gradient, rng):
-    """Say whether `gradient` fits the central difference of `objective` at `point` along one random direction.
+    """Return whether `gradient` fits the central difference of `objective` at `point` along one random direction.
 
     Both sides are of the size of |gradient| / sqrt(n), since the direction has length 1 and points anywhere in n dimensions.
     One wrong number shows where it is not lost among the others, so the tolerance is as small as float64 and the step allow.

@@ -4,7 +4,7 @@ import numpy
 
 
 def causal_attention(q, k, v):
-    """Give the output (T, D) where token t looks at the tokens 0 to t: later keys get the score minus infinity."""
+    """Return the output (T, D) where token t looks at the tokens 0 to t: later keys get the score minus infinity."""
     T, D = q.shape
     scores = q @ k.T / numpy.sqrt(D)  # (T, T)
     scores[numpy.triu_indices(T, 1)] = -numpy.inf  # s > t; the token itself is always left, so no row is empty
@@ -24,7 +24,7 @@ def row_backward(dout, q, k, v, place):
 
 
 def attention_in_pieces(q, k, v, size):
-    """Give the output (T, D), with at most `size` keys and values at a time.
+    """Return the output (T, D), with at most `size` keys and values at a time.
 
     What has been summed holds factors exp(s - m). With a new largest score m' they should be exp(s - m'), which is
     exp(s - m) exp(m - m'). In the end the common factor exp(-m) cancels in the quotient of the two sums.

@@ -15,7 +15,7 @@ def set_to_unigram(model, counts):
 
 
 def tied_gradient(ids, dx, h, dlogits):
-    """Give the word embedding's gradient (V, C): what the lookups bring and what the decoder brings.
+    """Return the word embedding's gradient (V, C): what the lookups bring and what the decoder brings.
 
     ids (B, T), dx (B, T, C), h (N, C), dlogits (N, V). The decoder is logits = h E^T, so its dE^T = h^T dlogits.
     `numpy.add.at` adds up where an id occurs several times; `dE[ids] += dx` would keep one of them.

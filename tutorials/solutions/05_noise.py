@@ -19,7 +19,7 @@ def signal(vectors) -> float:
 
 
 def best_masks(data: float, mask: float, sentence_cost: float, row_cost: float) -> int:
-    """Give the number R >= 1 of masks a sentence for which variance times cost is least.
+    """Return the number R >= 1 of masks a sentence for which variance times cost is least.
 
     With the cost c given, N = c / (sentence_cost + R row_cost), and the variance is (data + mask / R) / N. So what must be
     least is (data + mask / R)(sentence_cost + R row_cost) = constant + R data row_cost + mask sentence_cost / R: a term
@@ -35,7 +35,7 @@ def best_masks(data: float, mask: float, sentence_cost: float, row_cost: float) 
 
 
 def three_sources(vectors) -> tuple[float, float, float]:
-    """Give the variances from documents, sentences and masks of all gradients (D, S, M, P), which are equally likely.
+    """Return the variances from documents, sentences and masks of all gradients (D, S, M, P), which are equally likely.
 
     First the whole document's random choice, sentence and mask together, takes the place of the mask in the theorem; then
     the theorem is used within each document.

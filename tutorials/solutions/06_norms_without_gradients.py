@@ -5,7 +5,7 @@ Axis letters: T rows, C channels in, F channels out, V vocabulary, N masked word
 
 
 def inner_product(x1, d1, x2, d2) -> float:
-    """Give the inner product of two sentences' gradients of one linear layer, weight and bias together.
+    """Return the inner product of two sentences' gradients of one linear layer, weight and bias together.
 
     sum_{t,s} <x1_t d1_t^T, x2_s d2_s^T> = sum_{t,s} (x1_t . x2_s)(d1_t . d2_s), and the bias adds a channel of ones to x.
     """
@@ -13,7 +13,9 @@ def inner_product(x1, d1, x2, d2) -> float:
 
 
 def shared_squares(uses) -> float:
-    """Give the squared norm of the gradient of a linear layer that is used several times: uses [(x (T, C), d (T, F)), ...].
+    """Return the squared norm of the gradient of a linear layer that is used several times.
+
+    uses [(x (T, C), d (T, F)), ...].
 
     The gradient is the sum over all uses, so its square has the inner product of every use with every other, as the square
     of a tied embedding has its cross term.

@@ -6,7 +6,9 @@ import numpy
 
 
 def best_share(norms, guessed):
-    """Give the share u of uniform masks with which a proposal has the least second moment: norms, guessed (n,) -> a number.
+    """Return the share u of uniform masks with which a proposal has the least second moment.
+
+    norms, guessed (n,) -> a number.
 
     The second moment is a sum of terms c_i / (guessed_i + u (1/n - guessed_i)), with c_i = |g_i|^2 / n^2. One over a
     positive linear function is convex, and so is a sum of such. So its slope never falls: where it is negative, the best u
@@ -26,7 +28,7 @@ def best_share(norms, guessed):
 
 
 def best_by_kind(norms, kinds):
-    """Give the best proposal (n,) of those with one probability for each kind: norms (n,), kinds (n,) whole numbers.
+    """Return the best proposal (n,) of those with one probability for each kind: norms (n,), kinds (n,) whole numbers.
 
     A kind of N words with the mean squared norm S and the probability q for each word adds N S / (n^2 q) to the second
     moment. With Q = N q, the probability of the whole kind, that is (N/n)^2 S / Q: the same problem as that of the text,
@@ -40,7 +42,7 @@ def best_by_kind(norms, kinds):
 
 
 def normalised_mean(f, q, R):
-    """Give the exact mean of sum(w f) / sum(w) over R draws from q: f, q (n,) -> a number.
+    """Return the exact mean of sum(w f) / sum(w) over R draws from q: f, q (n,) -> a number.
 
     For R = 1 the weight cancels, and what is left is the mean under q: wrong. With more draws the error falls, about as 1/R.
     """

@@ -6,7 +6,7 @@ from minimapnet import ConditionalBernoulli
 
 
 def polynomials(odds, k):
-    """Give e_0 .. e_k of the odds (n,) -> (k+1,)."""
+    """Return e_0 .. e_k of the odds (n,) -> (k+1,)."""
     e = numpy.zeros(k + 1)
     e[0] = 1.0
     for o in odds:
@@ -15,7 +15,7 @@ def polynomials(odds, k):
 
 
 def pair_probabilities(odds, k):
-    """Give P(i and j in M) of the conditional Bernoulli distribution, P(i in M) for i = j: odds (n,), k >= 2 -> (n, n).
+    """Return P(i and j in M) of the conditional Bernoulli distribution, P(i in M) for i = j: odds (n,), k >= 2 -> (n, n).
 
     The sets with i and j have the weight o_i o_j times e_(k-2) of the odds without both. Two words are masked together
     less often than if they were independent: there are only k places.
@@ -32,17 +32,17 @@ def pair_probabilities(odds, k):
 
 
 def temper_for(log_odds, k, share):
-    """Give the largest temper in [0, 1] with an effective sample size of at least `share`: log_odds (n,) -> a number.
+    """Return the largest exponent in [0, 1] with an effective sample size of at least `share`: log_odds (n,) -> a number.
 
     E[w^2] = e_k(o^t) e_k(o^-t) / C(n, k)^2, and C(n, k) is e_k of odds that are all 1. It is 1 at t = 0, even in t, and
     convex in t, so it grows with t; we halve the interval.
     """
 
-    def log_e(temper):
-        return ConditionalBernoulli(temper * log_odds, k).log_normaliser[0]
+    def log_e(exponent):
+        return ConditionalBernoulli(exponent * log_odds, k).log_normaliser[0]
 
-    def log_size(temper):
-        return 2 * log_e(0.0) - log_e(temper) - log_e(-temper)
+    def log_size(exponent):
+        return 2 * log_e(0.0) - log_e(exponent) - log_e(-exponent)
 
     low, high = 0.0, 1.0
     if log_size(high) >= numpy.log(share):
@@ -54,7 +54,7 @@ def temper_for(log_odds, k, share):
 
 
 def disjoint_variance(f, k, R):
-    """Give the variance of the mean of R disjoint random masks of k numbers of f (n,), R k <= n -> a number.
+    """Return the variance of the mean of R disjoint random masks of k numbers of f (n,), R k <= n -> a number.
 
     Their mean is that of R k numbers drawn without replacement. With v the variance of f, two different draws have the
     covariance -v / (n - 1), since the sum of all n deviations is zero; so the mean of N = R k of them has the variance

@@ -5,7 +5,7 @@ from scipy import special
 
 
 def mask_score(f, mask):
-    """Give log S of a mask and its gradient with respect to f: f (n,), mask (k,) different positions -> (number, (n,)).
+    """Return log S of a mask and its gradient with respect to f: f (n,), mask (k,) different positions -> (number, (n,)).
 
     With t_i = 2 f_i - 2 log k, log S is half the logarithm of sum exp(t_i). The largest t is taken out of the sum before
     the exponentials, so that none is above 1. The slope of log sum exp(t) with respect to t_i is t's softmax, and the 2 of
@@ -20,7 +20,7 @@ def mask_score(f, mask):
 
 
 def best_baseline(norms, f):
-    """Give the baseline b with the least noise in the gradient of cross-entropy: norms, f (n,) -> a number.
+    """Return the baseline b with the least noise in the gradient of cross-entropy: norms, f (n,) -> a number.
 
     With s_i = grad log q_i the second moment is E[(h - b)^2 |s|^2] = E[h^2 |s|^2] - 2 b E[h |s|^2] + b^2 E[|s|^2], least at
     b = E[h |s|^2] / E[|s|^2]: a mean of h in which draws with a long score function count more.

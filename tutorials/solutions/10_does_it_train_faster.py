@@ -7,7 +7,7 @@ from scipy import special
 
 
 def expected_losses(rates, curvature, variance, start):
-    """Give the expected loss before and after each step: rates (S,), three numbers -> (S + 1,).
+    """Return the expected loss before and after each step: rates (S,), three numbers -> (S + 1,).
 
     Each step shrinks E theta^2 by (1 - eta c)^2 and adds eta^2 v. With a falling rate the noise of early steps is shrunk by
     all the steps after them, and late steps add little, so the end depends little on v.
@@ -20,7 +20,7 @@ def expected_losses(rates, curvature, variance, start):
 
 
 def seeds_needed(deviation, effect):
-    """Give the least number of seeds whose interval is less than `effect` wide to either side: two numbers -> int.
+    """Return the least number of seeds whose interval is less than `effect` wide to either side: two numbers -> int.
 
     The half width t s / sqrt(S) falls with S, for both t and 1 / sqrt(S) do: so the first S that fits is the least.
     """
@@ -31,7 +31,7 @@ def seeds_needed(deviation, effect):
 
 
 def false_alarms(proposals, seeds, experiments, rng):
-    """Give the share of experiments in which at least one proposal, none of them different, comes out as different.
+    """Return the share of experiments in which at least one proposal, none of them different, comes out as different.
 
     For one proposal it is 5 %. For several it is more, though less than if they were independent: all are compared with the
     same baseline, and where that was lucky, it beats them together. Of tables like ours, with four proposals and four seeds,

@@ -11,7 +11,7 @@ from minimapnet import backend
 
 
 def mean_losses(losses, positions) -> numpy.ndarray:
-    """Give the mean loss (B,) of each sentence's masked words: losses (B, K) on the device, positions (B, K) on the host.
+    """Return the mean loss (B,) of each sentence's masked words: losses (B, K) on the device, positions (B, K) on the host.
 
     What is missing adds 0 to the sums, so only the counts need the positions. They are counted where the positions lie, and
     B numbers go to the device, B come back.
@@ -22,7 +22,7 @@ def mean_losses(losses, positions) -> numpy.ndarray:
 
 
 def row_norms_source() -> str:
-    """Give the source of a kernel that writes the Euclidean norm of each row: a block a row, as LayerNorm's forward.
+    """Return the source of a kernel that writes the Euclidean norm of each row: a block a row, as LayerNorm's forward.
 
     Every thread must come to `over_block`, so the branch for one thread is after it.
     """
@@ -39,7 +39,7 @@ extern "C" __global__ void row_norms(const real* x, real* norms, int64 width) {
 
 
 def break_even(sizes, first, second) -> float:
-    """Give the size at which two lines t = a + b size cross, fitted to `first` and `second` (S,), or inf.
+    """Return the size at which two lines t = a + b size cross, fitted to `first` and `second` (S,), or inf.
 
     Dividing the equations a + b size = t by t makes the errors relative: otherwise the largest size would decide alone.
     """

@@ -11,7 +11,7 @@ from minimapnet import backend, token_gradient_norms
 
 
 def mean_norms(model, ids, maskable) -> dict[int, float]:
-    """Give the mean exact norm of every token id over the places where it stands: ids (B, T), maskable bool (B, T).
+    """Return the mean exact norm of every token id over the places where it stands: ids (B, T), maskable bool (B, T).
 
     Each maskable place makes a row of its own, in which it alone is masked.
     """
@@ -49,7 +49,7 @@ HEAD = {"vocab_transform": "transform.dense", "vocab_layer_norm": "transform.Lay
 
 
 def from_distilbert(tensors: dict[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
-    """Give the arrays of a DistilBERT for masked words under BERT's names.
+    """Return the arrays of a DistilBERT for masked words under BERT's names.
 
     BERT adds the row of the token type to every embedding; DistilBERT adds nothing, so the one row is zero.
     """

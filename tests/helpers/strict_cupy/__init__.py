@@ -60,7 +60,7 @@ def __getattr__(name):
 
 
 def array(data, dtype=None, copy=True):
-    """Give a device array of host data (copied), of a device array, or of a list of one of the two kinds."""
+    """Return a device array of host data (copied), of a device array, or of a list of one of the two kinds."""
     if isinstance(data, ndarray):
         return data.astype(dtype or data.dtype, copy=bool(copy))
     if isinstance(data, (list, tuple)) and any(isinstance(part, ndarray) for part in data):
@@ -74,5 +74,5 @@ def asarray(data, dtype=None):
 
 
 def asnumpy(data):
-    """Give a copy on the host."""
+    """Return a copy on the host."""
     return data.get() if isinstance(data, ndarray) else numpy.asarray(data)

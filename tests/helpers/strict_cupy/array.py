@@ -21,7 +21,7 @@ PLAIN = (bool, int, float, str, type, numpy.dtype, type(None), type(Ellipsis))
 
 
 def unwrap(value, where, sequences=False):
-    """Give what NumPy may see of an argument of `where`; TypeError for host arrays, and for lists unless `sequences`."""
+    """Return what NumPy may see of an argument of `where`; TypeError for host arrays, and for lists unless `sequences`."""
     if isinstance(value, ndarray):
         return value._array
     if sequences and isinstance(value, numpy.integer):
@@ -38,7 +38,7 @@ def unwrap(value, where, sequences=False):
 
 
 def wrap(result):
-    """Give NumPy's result as CuPy would: arrays and scalars as device arrays, tuples part by part, the rest as it is."""
+    """Return NumPy's result as CuPy would: arrays and scalars as device arrays, tuples part by part, the rest as it is."""
     if isinstance(result, tuple):
         return tuple(wrap(part) for part in result)
     if isinstance(result, list):
