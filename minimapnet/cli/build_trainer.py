@@ -16,18 +16,19 @@ from minimapnet.training.trainer import Trainer
 
 SIZES = {"hidden_size": 128, "layers": 2, "heads": 4}  # of a new model
 ROWS_TOGETHER = 4096
+PARAMETERS = ("mask_rate", "masks", "candidates", "uniform_mix")  # of proposals, that are options
 
 
 def trainer(options, folder: Path | None) -> Trainer:
     """Make the trainer of a command's options. Raises InputError for whatever does not fit together."""
     start = options.checkpoint and checkpoint.model_folder(options.checkpoint)
     model = start and _read_model(options, start)
-    k = proposal_registry.masked(options.proposal, options.mask_rate)
     text = _text(options, start)
-    _check_masks(text, k)
+    _check_mask_rate(text, options.mask_rate)
     model = _with_special_tokens(model, text) if model else _new_model(options, text)
-    proposal = proposal_registry.make(options.proposal, model, k, options.masks, options.seed)
-    evaluation = Evaluation(text.validation, proposal_registry.USUAL_SHARE)  # whatever k is, so that losses can be compared
+    parameters = {name: getattr(options, name) for name in PARAMETERS}
+    proposal = proposal_registry.make(options.proposal, model, options.seed, tokenizer=text.tokenizer, **parameters)
+    evaluation = Evaluation(text.validation, proposal_registry.MASK_RATE)  # whatever k is, so that losses can be compared
     return Trainer(model, text, proposal, _settings(options), folder, evaluation)
 
 
@@ -89,9 +90,9 @@ def _settings(options) -> TrainSettings:
     )
 
 
-def _check_masks(text: Corpus, k: int | float) -> None:
+def _check_mask_rate(text: Corpus, k: int | float | None) -> None:
     """Raise InputError now, not when the row comes up, for a row that has fewer than k tokens to mask."""
-    if isinstance(k, float) or k == 1:
+    if k is None or isinstance(k, float) or k == 1:
         return
     for first in range(0, len(text.train), ROWS_TOGETHER):
         batch = text.train.batch(numpy.arange(first, min(first + ROWS_TOGETHER, len(text.train))))

@@ -114,13 +114,17 @@ def _add_model(group) -> None:
 
 def _add_masks(group) -> None:
     add = option.add
-    what = f"how masks are drawn. {proposal_registry.WORDS}"
+    what = f"how masks are drawn. {proposal_registry.summaries()}"
     add(group, "--proposal", what, "uniform", choices=list(proposal_registry.KINDS))
     what = "tokens of a row to mask: a share below 1, or a whole number"
-    shown = f"{proposal_registry.USUAL_SHARE}; 1 where the proposal masks one position"
+    shown = f"{proposal_registry.MASK_RATE}; 1 where the proposal masks one position"
     add(group, "--mask-rate", what, type=option.MASK, metavar="K", shown=shown)
-    what = "masks of a row that are used (fully-explored) or that one is chosen from (pools)"
-    add(group, "--masks", what, type=option.whole(1), metavar="N", shown=proposal_registry.MASKS)
+    what = "masks of a row, all of them used"
+    add(group, "--masks", what, type=option.whole(1), metavar="N", shown=proposal_registry.defaults("masks"))
+    what = "masks of a row that a pool chooses from"
+    add(group, "--candidates", what, type=option.whole(1), metavar="N", shown=proposal_registry.defaults("candidates"))
+    what = "share of uniform masks, of proposals that draw by scores"
+    add(group, "--uniform-mix", what, type=option.SHARE, metavar="X", shown=proposal_registry.defaults("uniform_mix"))
 
 
 def _add_steps(group) -> None:
@@ -149,7 +153,7 @@ def _add_steps(group) -> None:
 
 def _add_run(group) -> None:
     add, whole = option.add, option.whole
-    masks = f"fixed uniform masks of {proposal_registry.USUAL_SHARE:.0%}, whatever --mask-rate is"
+    masks = f"fixed uniform masks of {proposal_registry.MASK_RATE:.0%}, whatever --mask-rate is"
     what = f"steps between evaluations on {masks}; 0: before the first step and after the last"
     add(group, "--eval-every", what, 250, type=whole(0), metavar="N")
     what = "steps between checkpoints; 0: at the end alone"

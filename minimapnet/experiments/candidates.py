@@ -1,14 +1,12 @@
-"""The proposals that `minimapnet compare` holds against each other."""
+"""The proposals that `minimapnet compare` holds against each other, all from the registry."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from minimapnet.experiments.presets import BranchSettings, ScratchSettings
-from minimapnet.mapnet.learner import MapNetPool, MapNetPosition, MapNetSingle
-from minimapnet.proposals import FullyExploredProposal, PoolProposal, Proposal, SingleProposal, UniformProposal
-from minimapnet.proposals.scores import exact_norm, score_each_position
+from minimapnet.proposals.base import Proposal
 from minimapnet.text_tables import amount
-from minimapnet.training.proposal_registry import LEARN_EVERY, mapnet
+from minimapnet.training import proposal_registry
+from minimapnet.training.proposal_registry import LEARN_EVERY
 
 DISJOINT = 5  # masks of a sentence that fully explored draws together
 POOL = 16  # candidates of MAPNet's pool, which cost it no pass through the model
@@ -18,64 +16,67 @@ LEARNING = (
     f"{LEARN_EVERY}th step of its own runs: the norms and its backward are most of what it costs. A step's cost is the mean "
     "over that many steps."
 )
-UNIFORM_SHARE = 0.2  # of the masks of the branches' scored proposals: no weight is above 5
+UNIFORM_MIX = 0.2  # of the masks of the branches' scored proposals: no weight is above 5
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A proposal under test: `make(model, seed)` makes it, `masked` is what it masks of a sentence, a number or a share.
+    """A proposal under test: its kind in the registry, with parameters; `masked` is a number of positions, or a share.
 
-    It is given `rows` rows of text a step, and makes `rows * masks` rows of them, as many as every other of its experiment.
+    It is given `batch_size / masks` rows of text a step, so that all of an experiment make as many rows of them.
     """
 
     name: str
-    family: str
+    kind: str
     masked: int | float
-    make: Callable[[object, int], Proposal]
-    masks: int = 1  # of a sentence
-    unbiased: bool = True  # for the uniform objective
+    parameters: dict[str, int | float] = field(default_factory=dict)
+
+    @property
+    def family(self) -> str:
+        """What reports put together, as of the registry."""
+        return proposal_registry.KINDS[self.kind].family
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether its gradient is unbiased for the uniform objective."""
+        return proposal_registry.KINDS[self.kind].unbiased
+
+    @property
+    def masks(self) -> int:
+        """The number of masks of a sentence that it uses."""
+        return int(self.parameters.get("masks", 1))
+
+    def make(self, model, seed: int) -> Proposal:
+        """Make the proposal for a model."""
+        return proposal_registry.make(self.kind, model, seed, mask_rate=self.masked, **self.parameters)
 
 
 def scratch(settings: ScratchSettings) -> list[Candidate]:
     """Return the proposals of the experiment from scratch, the baseline first."""
-    k, learning = settings.masked, {"learn_every": LEARN_EVERY}
+    k = settings.masked
     return [
-        Candidate("uniform", "uniform", k, lambda model, seed: UniformProposal(k)),
-        Candidate("fully explored", "structured", k, lambda model, seed: FullyExploredProposal(k, DISJOINT), DISJOINT),
-        Candidate("MAPNet pool", "MAPNet", k, lambda model, seed: MapNetPool(k, mapnet(model, seed), POOL, **learning)),
-        Candidate("optimal pool", "optimal", k, lambda model, seed: PoolProposal(k, exact_norm, EXACT_POOL)),
-        Candidate(
-            "MAPNet positions",
-            "MAPNet",
-            k,
-            lambda model, seed: MapNetPosition(k, mapnet(model, seed), **learning),
-            unbiased=False,
-        ),
+        Candidate("uniform", "uniform", k),
+        Candidate("fully explored", "fully-explored", k, {"masks": DISJOINT}),
+        Candidate("MAPNet pool", "mapnet-pool", k, {"candidates": POOL}),
+        Candidate("optimal pool", "optimal-pool", k, {"candidates": EXACT_POOL}),
+        Candidate("MAPNet positions", "mapnet-positions", k),
     ]
 
 
 def branches(settings: BranchSettings) -> list[Candidate]:
     """Return the proposals of the branches: uniform masks of several sizes, then the others."""
-    exact = score_each_position(exact_norm)
-    uniform = [
-        Candidate(f"uniform, {amount(k)} masked", "uniform", k, lambda model, seed, k=k: UniformProposal(k))
-        for k in settings.masked
-    ]
-    k, wide, rate = settings.pool_masked, settings.wide_pool_masked, settings.mapnet_learning_rate
-    learning = {"uniform": UNIFORM_SHARE, "learning_rate": rate, "learn_every": LEARN_EVERY}
-
-    def pool(name, k):
-        return Candidate(name, "MAPNet", k, lambda model, seed: MapNetPool(k, mapnet(model, seed), POOL, **learning))
-
+    mix = {"uniform_mix": UNIFORM_MIX}
+    mapnet = mix | {"learning_rate": settings.mapnet_learning_rate}
+    pool, wide = mapnet | {"candidates": POOL}, settings.wide_pool_masked
     return [
-        *uniform,
-        Candidate("MAPNet single", "MAPNet", 1, lambda model, seed: MapNetSingle(mapnet(model, seed), **learning)),
-        pool("MAPNet pool", k),
-        pool(f"MAPNet pool, {amount(wide)} masked", wide),
-        Candidate("optimal single", "optimal", 1, lambda model, seed: SingleProposal(exact, UNIFORM_SHARE)),
+        *(Candidate(f"uniform, {amount(k)} masked", "uniform", k) for k in settings.masked),
+        Candidate("MAPNet single", "mapnet-single", 1, mapnet),
+        Candidate("MAPNet pool", "mapnet-pool", settings.pool_masked, pool),
+        Candidate(f"MAPNet pool, {amount(wide)} masked", "mapnet-pool", wide, pool),
+        Candidate("optimal single", "optimal-single", 1, mix),
     ]
 
 
-def uniform_with_mapnet(masked: int | float, model, seed: int) -> MapNetPool:
-    """Make uniform masks from which a MAPNet learns: a pool of one candidate, whose weight is 1."""
-    return MapNetPool(masked, mapnet(model, seed), candidates=1)
+def uniform_with_mapnet(masked: int | float, model, seed: int) -> Proposal:
+    """Make uniform masks from which a MAPNet learns at every step: a pool of one candidate, whose weight is 1."""
+    return proposal_registry.make("mapnet-pool", model, seed, mask_rate=masked, candidates=1, learn_every=1)

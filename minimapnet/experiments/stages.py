@@ -8,14 +8,14 @@ Axis letters: N sentences, T positions.
 import numpy
 
 from minimapnet import backend
-from minimapnet.experiments.candidates import UNIFORM_SHARE
+from minimapnet.experiments.candidates import UNIFORM_MIX
 from minimapnet.experiments.presets import CompareSettings
 from minimapnet.gradient_norms.gradients import gradients
 from minimapnet.gradient_norms.norms import sequence_gradient_norms
 from minimapnet.mapnet.network import MapNet
 from minimapnet.mapnet.quality import quality
 from minimapnet.model.bert import Bert
-from minimapnet.proposals.scores import exact_norm, score_each_position
+from minimapnet.proposals.scores import exact_norm
 from minimapnet.text.batches import Batch
 from minimapnet.text.load import Corpus
 from minimapnet.training.evaluation import Evaluation
@@ -99,7 +99,7 @@ def judged_rows(settings: CompareSettings, text: Corpus, seed: int) -> Batch:
 
 def mapnet_quality(model: Bert, mapnet: MapNet, batch: Batch) -> dict:
     """Return how near MAPNet's proposal, with its share of uniform masks, comes to the optimal one for single masks."""
-    found = quality(*exact_and_predicted(model, mapnet, batch), batch.maskable, UNIFORM_SHARE)
+    found = quality(*exact_and_predicted(model, mapnet, batch), batch.maskable, UNIFORM_MIX)
     return {
         "correlation": found.correlation,
         "correlation_within": found.correlation_within,
@@ -112,7 +112,7 @@ def mapnet_quality(model: Bert, mapnet: MapNet, batch: Batch) -> dict:
 
 def exact_and_predicted(model: Bert, mapnet: MapNet, batch: Batch) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return the exact norms of single masks and MAPNet's guess of their logarithms, both (N, T) on the host."""
-    norms = score_each_position(exact_norm)(model, batch.ids, batch.attention_mask, batch.maskable)
+    norms = exact_norm.score_each_position(model, batch.ids, batch.attention_mask, batch.maskable)
     return norms, backend.to_host(mapnet.log_norms(batch.ids, batch.attention_mask)).astype(numpy.float64)
 
 

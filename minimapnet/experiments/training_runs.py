@@ -13,8 +13,8 @@ from minimapnet.errors import InputError
 from minimapnet.experiments import candidates
 from minimapnet.experiments.presets import CompareSettings, Run
 from minimapnet.experiments.stages import Stages, judged_rows, mapnet_quality
-from minimapnet.mapnet.learner import LearnedProposal
 from minimapnet.model.bert import Bert
+from minimapnet.proposals.base import Proposal
 from minimapnet.text import grammar
 from minimapnet.text.load import Corpus, load_corpus
 from minimapnet.training import checkpoint
@@ -87,7 +87,7 @@ def scratch_trainer(candidate, model, settings: CompareSettings, text: Corpus, s
     return Trainer(model, text, proposal, training, evaluation=evaluation, bar=_NoBar(), on_step=on_step)
 
 
-def staged_training(run: Run, settings: CompareSettings, text: Corpus, on_step) -> tuple[Bert, LearnedProposal, dict]:
+def staged_training(run: Run, settings: CompareSettings, text: Corpus, on_step) -> tuple[Bert, Proposal, dict]:
     """Train a model with uniform masks, while a MAPNet learns along, and measure at several stages.
 
     Returns the model, the proposal that holds the MAPNet, and the curve with what `Stages` found.
@@ -107,11 +107,11 @@ def staged_training(run: Run, settings: CompareSettings, text: Corpus, on_step) 
 
     def after_step(trainer):
         on_step()
-        stages.measure_if_due(trainer.step, model, proposal.mapnet, evaluation)
+        stages.measure_if_due(trainer.step, model, proposal.score.network, evaluation)
 
     trainer = Trainer(model, text, proposal, training, evaluation=evaluation, bar=_NoBar(), on_step=after_step)
-    stages.measure_if_due(0, model, proposal.mapnet, evaluation)
-    found = _curve(run_to_end(trainer)) | stages.found(text, model, proposal.mapnet)
+    stages.measure_if_due(0, model, proposal.score.network, evaluation)
+    found = _curve(run_to_end(trainer)) | stages.found(text, model, proposal.score.network)
     return model, proposal, found
 
 
@@ -122,7 +122,7 @@ def warm_start(run: Run, settings: CompareSettings, text: Corpus, folder: Path, 
     """
     chosen = settings.branches
     model, proposal, found = staged_training(run, settings, text, on_step)
-    proposal.learning_rate = chosen.mapnet_learning_rate
+    proposal.score.learning_rate = chosen.mapnet_learning_rate
     training = TrainSettings(
         steps=chosen.restart_steps,
         batch_size=chosen.batch_size,
@@ -136,7 +136,7 @@ def warm_start(run: Run, settings: CompareSettings, text: Corpus, folder: Path, 
     again = _curve(run_to_end(trainer))["curve"][1:]
     found["curve"] += [[chosen.warm_steps + step, loss] for step, loss in again]
     last = chosen.warm_steps + chosen.restart_steps
-    return found | {"start": Stages(settings, text, run.seed).measured(last, model, proposal.mapnet, evaluation)}
+    return found | {"start": Stages(settings, text, run.seed).measured(last, model, proposal.score.network, evaluation)}
 
 
 def one_masked(settings: CompareSettings, text: Corpus) -> Evaluation:
@@ -158,7 +158,7 @@ def branch(run: Run, settings: CompareSettings, text: Corpus, folder: Path, on_s
     found = _curve(run_to_end(trainer))
     if candidate.family == "MAPNet":
         rows = judged_rows(settings, text, run.seed)
-        found["mapnet"] = mapnet_quality(trainer.model, trainer.proposal.mapnet, rows)
+        found["mapnet"] = mapnet_quality(trainer.model, trainer.proposal.score.network, rows)
     return found
 
 
@@ -169,7 +169,7 @@ def branch_trainer(candidate, settings: CompareSettings, text: Corpus, folder: P
     """
     chosen, model = settings.branches, warm_model(settings, text, folder)
     proposal = candidate.make(model, seed)
-    if proposal.wants_norms:
+    if candidate.family == "MAPNet":
         proposal.load_state(checkpoint.newest(folder / WARM).states()["proposal"])
     training = TrainSettings(
         steps=chosen.steps,

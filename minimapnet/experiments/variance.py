@@ -14,13 +14,12 @@ from tqdm import tqdm
 from minimapnet import backend
 from minimapnet.errors import InputError
 from minimapnet.experiments.candidates import DISJOINT, uniform_with_mapnet
-from minimapnet.mapnet.learner import MapNetPool, MapNetSingle
-from minimapnet.mapnet.network import MapNet
 from minimapnet.model.bert import Bert
-from minimapnet.proposals import FullyExploredProposal, PoolProposal, PositionProposal, Proposal, SetProposal, SingleProposal
-from minimapnet.proposals.scores import exact_norm, mean_loss, output_bound, score_each_position
+from minimapnet.proposals.base import Proposal, Score, Scores
+from minimapnet.proposals.scores import exact_norm
 from minimapnet.text.batches import Batch, unigram_entropy
 from minimapnet.text.load import Corpus, load_corpus
+from minimapnet.training import proposal_registry
 from minimapnet.training.evaluation import Evaluation
 from minimapnet.training.settings import ModelSettings, TrainSettings
 from minimapnet.training.trainer import Trainer, run_to_end
@@ -80,7 +79,7 @@ class ModelUnderTest:
     model: Bert
     text: Corpus
     about: dict
-    mapnet: MapNet | None = None
+    mapnet: Score | None = None
 
 
 def train_model(source: str, cache: Path, settings: PretrainSettings, seed: int) -> ModelUnderTest:
@@ -107,7 +106,7 @@ def train_model(source: str, cache: Path, settings: PretrainSettings, seed: int)
         "unigram_entropy": unigram_entropy(text.train, text.validation, text.vocab_size),
         "steps": settings.all_steps,
     }
-    return ModelUnderTest(model, text, about, proposal.mapnet)
+    return ModelUnderTest(model, text, about, proposal.score)
 
 
 def load_model(model: Bert, name: str, source: str, cache: Path, tokenizer: Path) -> ModelUnderTest:
@@ -129,9 +128,9 @@ def variance(subject: ModelUnderTest, settings: Settings, seed: int) -> dict:
     Raises InputError for too little text.
     """
     model, sample = subject.model, fullest_rows(subject.text, settings.sentences, seed)
-    score, reports = OnceEach(score_each_position(exact_norm)), {}
+    exact, reports = CachedNorms(), {}
     for k in tqdm(MASKED, unit="mask size", disable=None):
-        tried = proposals(k, settings.candidates, score, subject.mapnet)
+        tried = proposals(k, settings.candidates, exact, subject.mapnet)
         reports[k] = decompose_variance(model, sample.ids, k, settings.masks, seed, sample.maskable, proposals=tried)
     return {
         "text": subject.text.name,
@@ -157,43 +156,52 @@ def fullest_rows(text: Corpus, count: int, seed: int) -> Batch:
     return text.train.batch(order[numpy.argsort(-maskable, kind="stable")[:count]])
 
 
-def proposals(k: int, candidates: int, score, mapnet: MapNet | None = None) -> dict[str, Proposal]:
-    """Return the proposals to try for masks of k positions, by name; `score` is the exact norm of each position alone.
+def proposals(k: int, candidates: int, exact: Score, mapnet: Score | None = None) -> dict[str, Proposal]:
+    """Return the proposals to try for masks of k positions, by name; `exact` scores by the exact norm.
 
     `mapnet`, where there is one, stands beside the exact norm.
     """
-    tried = {"optimal single": SingleProposal(score)} if k == 1 else {}
-    if k == 1 and mapnet:
-        tried["MAPNet single"] = MapNetSingle(mapnet)
-    for name, by in (("exact norm", exact_norm), ("output bound", output_bound), ("loss", mean_loss)):
-        tried[f"pool of {candidates}, {name}"] = PoolProposal(k, by, candidates)
-    if mapnet:
-        tried[f"pool of {candidates}, MAPNet"] = MapNetPool(k, mapnet, candidates)
-    if k > 1:
-        tried["set"] = SetProposal(k, score)
-        tried["set, odds to the power 1/k"] = SetProposal(k, score, exponent=1 / k)
-        tried["position (biased)"] = PositionProposal(k, score)
-    tried[f"fully explored, {DISJOINT} masks"] = FullyExploredProposal(k, DISJOINT)
-    return tried
+    single, rate, of = k == 1, {"mask_rate": k}, f"pool of {candidates}"
+    pool = rate | {"candidates": candidates}
+    entries: list[tuple[bool, str, str, Score | None, dict]] = [
+        (single, "optimal single", "optimal-single", exact, {}),
+        (single and mapnet is not None, "MAPNet single", "mapnet-single", mapnet, {}),
+        (True, f"{of}, exact norm", "optimal-pool", exact, pool),
+        (True, f"{of}, output bound", "output-bound-pool", None, pool),
+        (True, f"{of}, loss", "loss-pool", None, pool),
+        (mapnet is not None, f"{of}, MAPNet", "mapnet-pool", mapnet, pool),
+        (not single, "set", "optimal-set", exact, rate),
+        (not single, "set, odds to the power 1/k", "optimal-set", exact, rate | {"exponent": 1 / k}),
+        (not single, "position (biased)", "optimal-positions", exact, rate),
+        (True, f"fully explored, {DISJOINT} masks", "fully-explored", None, rate | {"masks": DISJOINT}),
+    ]
+    return {
+        name: proposal_registry.make(kind, None, score=score, **parameters)
+        for applies, name, kind, score, parameters in entries
+        if applies
+    }
 
 
-class OnceEach:
-    """A position score that is computed once for each sentence, however many rows it stands in and however often it comes.
+class CachedNorms(Score):
+    """The exact norm of each position alone, computed once for each sentence, however many rows it stands in.
 
-    The laboratory draws from every proposal several times a sentence, and the model stays as it is.
+    Every proposal draws several times for a sentence, and the model stays as it is. Masks are scored by `exact_norm`.
     """
 
-    def __init__(self, score):
-        self.score, self.known = score, {}
+    def __init__(self):
+        self._norms: dict[tuple, numpy.ndarray] = {}
 
-    def __call__(self, model, ids, attention_mask=None, maskable=None) -> numpy.ndarray:
-        """As the score given, -> float64 (B, T) on the host."""
-        found = []
-        for b in range(len(ids)):
-            row = slice(b, b + 1)
-            arguments = [None if array is None else array[row] for array in (ids, attention_mask, maskable)]
-            key = tuple(None if array is None else array.tobytes() for array in arguments)
-            if key not in self.known:
-                self.known[key] = backend.to_host(self.score(model, *arguments))[0]
-            found.append(self.known[key])
-        return numpy.array(found)
+    def of_masks(self, model, ids, masks, attention_mask=None):
+        return exact_norm.of_masks(model, ids, masks, attention_mask)
+
+    def of_positions(self, model, ids, maskable, attention_mask=None):
+        return Scores(
+            numpy.array([self._row(model, ids, maskable, attention_mask, slice(b, b + 1)) for b in range(len(ids))])
+        )
+
+    def _row(self, model, ids, maskable, attention_mask, row: slice) -> numpy.ndarray:
+        arguments = [None if array is None else array[row] for array in (ids, attention_mask, maskable)]
+        key = tuple(None if array is None else array.tobytes() for array in arguments)
+        if key not in self._norms:
+            self._norms[key] = exact_norm.score_each_position(model, *arguments)[0]
+        return self._norms[key]

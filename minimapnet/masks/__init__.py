@@ -18,10 +18,8 @@ FullyExploredMasks ties several masks of a sentence to each other.
 
     distribution          masks                                 log_prob         inclusion_probabilities
     UniformMasks          sets of k, equally likely             exact            exact
-    BernoulliMasks        independent coins, size random        exact            exact
     SinglePosition        one position, by weight               exact            exact
     ConditionalBernoulli  coins given that k come up            exact            exact
-    GumbelTopK            one by one, by weight                 exact, k to 10   by listing all masks
     SystematicMasks       given inclusion probabilities         none             exact
     FullyExploredMasks    disjoint sets of k                    of one mask      exact
     WholeWordMasks        whole words, at most k positions      none             none
@@ -32,16 +30,13 @@ Where there is none, the method says so by an InputError.
 
 from minimapnet.masks.base import MaskDistribution, all_masks
 from minimapnet.masks.conditional_bernoulli import ConditionalBernoulli
-from minimapnet.masks.gumbel_top_k import GumbelTopK
 from minimapnet.masks.structured import FullyExploredMasks, SpanMasks, WholeWordMasks
 from minimapnet.masks.systematic import SystematicMasks
-from minimapnet.masks.uniform import BernoulliMasks, SinglePosition, UniformMasks
+from minimapnet.masks.uniform import SinglePosition, UniformMasks
 
 __all__ = [
-    "BernoulliMasks",
     "ConditionalBernoulli",
     "FullyExploredMasks",
-    "GumbelTopK",
     "MaskDistribution",
     "SinglePosition",
     "SpanMasks",

@@ -1,21 +1,17 @@
-"""The three simplest distributions over masks: uniform sets, independent coins, one position.
+"""The two simplest distributions over masks: uniform sets, and one position.
 
 Axis letters: S draws, B sentences, T positions, K places for masked positions.
 """
 
-import math
-
 import numpy
 from scipy import special
 
-from minimapnet.errors import InputError
 from minimapnet.masks.base import (
     MaskDistribution,
     checked_log_weights,
     draw_in_order,
     mask_sizes,
     maskable_positions,
-    positions_of,
 )
 
 
@@ -42,38 +38,6 @@ class UniformMasks(MaskDistribution):
 
     def inclusion_probabilities(self):
         return self.maskable * (self.k / self.maskable.sum(axis=1))[:, None]
-
-
-class BernoulliMasks(MaskDistribution):
-    """An independent coin for every maskable position, as in BERT: the number of masked positions is random.
-
-    No position at all is a possible outcome, and is part of the distribution. `k` is None.
-    Source: Devlin et al. 2018, arXiv 1810.04805, section 3.1.
-    """
-
-    def __init__(self, n, probability: float = 0.15):
-        """n is the number of positions of one sentence, or bool (B, T), true where maskable.
-
-        Raises InputError for an empty sentence and for a probability that is not between 0 and 1.
-        """
-        if not 0 < probability < 1:
-            raise InputError(f"the probability to mask a position must be above 0 and below 1, not {probability}")
-        super().__init__(maskable_positions(n), None)
-        self.probability = probability
-
-    def sample(self, rng, size):
-        """As for every distribution; K is the size of the largest mask of this draw, at least 1."""
-        chosen = (rng.random((size, *self.maskable.shape)) < self.probability) & self.maskable  # (S, B, T)
-        return positions_of(chosen, max(1, int(chosen.sum(axis=-1).max())))
-
-    def log_prob(self, positions):
-        chosen, possible = self.members(positions)
-        masked = chosen.sum(axis=-1)  # (..., B)
-        log_p, log_rest = math.log(self.probability), math.log1p(-self.probability)
-        return numpy.where(possible, masked * log_p + (self.maskable.sum(axis=1) - masked) * log_rest, -numpy.inf)
-
-    def inclusion_probabilities(self):
-        return self.maskable * self.probability
 
 
 class SinglePosition(MaskDistribution):

@@ -11,8 +11,9 @@
     BatchPoolProposal       N of m B (sentence, mask) pairs, by score       mean(s) / s             unbiased
     PositionProposal        k positions, inclusion by score                 1 / (n pi_i), each its  biased by its contexts
 
-The interface is `proposal.Proposal`; scores are in `scores.py`. A mask's weight is shared among its positions as weight / k.
-Those that learn their scores, by a MAPNet, are in `learner.py`.
+The interface is `base.Proposal`; scores, by which five of them draw, are in `scores.py`, and the one that learns is
+`mapnet.learner.MapNetScore`. A mask's weight is shared among its positions as weight / k. `training.proposal_registry`
+has all of them by name.
 """
 
 from minimapnet.proposals.base import MaskBatch, Proposal

@@ -1,4 +1,4 @@
-"""Proposals that draw by position scores: one position, a set with its exact weight, or positions with weights of their own.
+"""Importance sampling of masks by scores of positions: one position, a set with its weight p/q, or weights of positions.
 
 What is drawn and how it is weighted are apart: `distribution` gives the one, and pure functions of the masks the other, so
 that tests can sum over all masks what `draw` draws one at a time.
@@ -16,11 +16,14 @@ from minimapnet.masks.conditional_bernoulli import ConditionalBernoulli
 from minimapnet.masks.systematic import SystematicMasks
 from minimapnet.masks.uniform import SinglePosition, UniformMasks
 from minimapnet.proposals.base import (
+    Choice,
     MaskBatch,
     Proposal,
+    Score,
     checked_batch,
     checked_scores,
     checked_share,
+    rows_of,
     sizes,
     split_weight_over_positions,
     tau,
@@ -64,8 +67,8 @@ def horvitz_thompson(positions, inclusion: numpy.ndarray, maskable: numpy.ndarra
     Source: Horvitz and Thompson 1952, Journal of the American Statistical Association 47, 663-685.
     """
     rows = numpy.broadcast_to(inclusion, (*positions.shape[:-1], inclusion.shape[1]))
-    found = numpy.take_along_axis(rows, numpy.maximum(positions, 0), axis=-1)  # (..., B, K)
-    return numpy.where(positions >= 0, 1 / numpy.where(positions >= 0, found * maskable.sum(axis=1)[:, None], 1.0), 0.0)
+    own = numpy.take_along_axis(rows, numpy.maximum(positions, 0), axis=-1)  # (..., B, K)
+    return numpy.where(positions >= 0, 1 / numpy.where(positions >= 0, own * maskable.sum(axis=1)[:, None], 1.0), 0.0)
 
 
 def inclusion_of(scores: numpy.ndarray, k: numpy.ndarray, maskable: numpy.ndarray, share: float) -> numpy.ndarray:
@@ -87,78 +90,85 @@ def inclusion_of(scores: numpy.ndarray, k: numpy.ndarray, maskable: numpy.ndarra
         always |= above
 
 
-class ScoredProposal(Proposal):
-    """What the three kinds share: position scores, and a share of uniform masks, which bounds the weights.
+class PositionScored(Proposal):
+    """What the three kinds share: scores of positions, and a share of uniform masks, which bounds the weights."""
 
-    A position score is a function (model, ids, attention_mask, maskable) -> (B, T), positive where maskable (`scores.py`).
-    """
+    def __init__(self, score: Score, uniform_mix: float = 0.0):
+        """`uniform_mix` is u, the share of uniform masks (a defensive mixture: Hesterberg 1995, Technometrics 37, 185-194).
 
-    def __init__(self, score, uniform: float = 0.0):
-        self.score, self.uniform = score, checked_share(uniform, "the share of uniform masks")
-
-    def scores(self, model, ids, maskable, attention_mask) -> numpy.ndarray:
-        """Return the scores of a batch as float64 (B, T), 0 where not maskable. Raises InputError where not positive."""
-        return checked_scores(self.score(model, ids, attention_mask, maskable), ids.shape, maskable)
+        Raises InputError for a share that is not between 0 and 1.
+        """
+        self.score, self.uniform_mix = score, checked_share(uniform_mix, "the share of uniform masks")
 
     @abc.abstractmethod
     def distribution(self, scores: numpy.ndarray, maskable: numpy.ndarray) -> MaskDistribution:
         """Return the masks' distribution for checked scores (B, T), 0 where not maskable (B, T)."""
 
+    def draw(self, model, ids, rng, maskable=None, attention_mask=None):
+        ids, maskable = checked_batch(ids, maskable, attention_mask)
+        scored = self.score.of_positions(model, ids, maskable, attention_mask)
+        scores = checked_scores(scored.relative(), ids.shape, maskable)  # (B, T)
+        masks = self.distribution(scores, maskable)
+        positions = masks.sample(rng, 1)[0]  # (B, K)
+        weights, importance = self._weights(masks, positions)
+        return MaskBatch(
+            **rows_of(numpy.arange(len(ids)), ids, attention_mask),
+            positions=positions,
+            weights=weights,
+            diagnostics=weight_diagnostics(importance) | {"tau": tau(scores, maskable)},
+            choice=Choice(scored, len(ids), self.uniform_mix, self._selected(positions, ids.shape[1])),
+        )
 
-class SingleProposal(ScoredProposal):
+    def _weights(self, masks: MaskDistribution, positions: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Return the weights (B, K) of masked positions (B, K), and all importance weights, for `weight_diagnostics`."""
+        importance = importance_weights(masks, positions)  # (B,)
+        return split_weight_over_positions(importance, positions), importance
+
+    def _selected(self, positions: numpy.ndarray, T: int) -> numpy.ndarray | None:
+        """Return which candidate was chosen, as `Choice` says, where a candidate is one position."""
+        return None
+
+
+class SingleProposal(PositionScored):
     """One position, drawn in proportion to its score, importance weight 1 / (n q_i). Unbiased for k = 1.
 
-    With `uniform` u above 0 it is drawn from (1 - u) q + u / n, and the weight, now at most 1/u, is of that mixture. Scores
-    by `optimal_position_proposal` make it the best there is.
+    With `uniform_mix` u above 0 it is drawn from (1 - u) q + u / n, and the weight, now at most 1/u, is of that mixture.
+    With `exact_norm` for its score it is the best there is.
     """
 
     unbiased = True
 
     def distribution(self, scores, maskable):
         with numpy.errstate(divide="ignore"):
-            return UniformMixture(SinglePosition(numpy.log(scores), maskable), self.uniform)
+            return UniformMixture(SinglePosition(numpy.log(scores), maskable), self.uniform_mix)
 
-    def draw(self, model, ids, rng, maskable=None, attention_mask=None):
-        ids, maskable = checked_batch(ids, maskable, attention_mask)
-        scores = self.scores(model, ids, maskable, attention_mask)
-        drawn = by_importance(self.distribution(scores, maskable), rng)
-        drawn.diagnostics["tau"] = tau(scores, maskable)
-        return drawn
+    def _selected(self, positions, T):
+        return numpy.arange(len(positions)) * T + positions[:, 0]
 
 
-class SetProposal(ScoredProposal):
+class SetProposal(PositionScored):
     """A set of k positions from the conditional Bernoulli distribution, importance weight p(M)/q(M). Unbiased.
 
     The odds of a position are its score to the power `exponent`: 1 for the scores as they are, 0 for uniform sets. The
     weight is, up to a constant, the product of k inverse odds, so it varies by a factor that grows exponentially with k: at
     exponent = 1 and k of a few, the estimate is far noisier than from uniform masks. Temper it by about 1/k, or use a pool.
-    With `uniform` u above 0 a set is drawn uniformly with probability u, and the weight, now at most 1/u, is of the mixture.
+    With `uniform_mix` u above 0 a set is drawn uniformly with probability u, and the weight, now at most 1/u, is of the
+    mixture.
     """
 
     unbiased = True
 
-    def __init__(self, k, score, exponent: float = 1.0, uniform: float = 0.0):
+    def __init__(self, k, score: Score, exponent: float = 1.0, uniform_mix: float = 0.0):
         """k is a whole number of positions, or a share of the maskable ones (a float below 1)."""
-        super().__init__(score, uniform)
+        super().__init__(score, uniform_mix)
         self.k, self.exponent = k, checked_share(exponent, "exponent")
 
     def distribution(self, scores, maskable):
         log_odds = self.exponent * numpy.log(numpy.where(maskable, scores, 1.0))
-        return UniformMixture(ConditionalBernoulli(log_odds, sizes(self.k, maskable), maskable), self.uniform)
-
-    def draw(self, model, ids, rng, maskable=None, attention_mask=None):
-        ids, maskable = checked_batch(ids, maskable, attention_mask)
-        return by_importance(self.distribution(self.scores(model, ids, maskable, attention_mask), maskable), rng)
+        return UniformMixture(ConditionalBernoulli(log_odds, sizes(self.k, maskable), maskable), self.uniform_mix)
 
 
-def by_importance(distribution: MaskDistribution, rng) -> MaskBatch:
-    """Draw one mask of every sentence, with its importance weight."""
-    positions = distribution.sample(rng, 1)[0]  # (B, K)
-    importance = importance_weights(distribution, positions)
-    return MaskBatch(positions, split_weight_over_positions(importance, positions), weight_diagnostics(importance))
-
-
-class PositionProposal(ScoredProposal):
+class PositionProposal(PositionScored):
     """k positions with inclusion probabilities pi_i proportional to their scores, each weighted 1/(n pi_i). Biased.
 
     Each position keeps its weight in the sum, but the *context* in which it is guessed comes from the proposal. With g_i(M)
@@ -167,33 +177,28 @@ class PositionProposal(ScoredProposal):
         E[estimate] - uniform gradient = (1/n) sum_i ( E_q[g_i(M) | i in M] - E_p[g_i(M) | i in M] ),
 
     which is 0 for k = 1 and for k = n, and else depends on q. Positions are chosen by systematic sampling in shuffled order,
-    so that masks are not evenly spaced. With `uniform` u above 0, pi is proportional to (1 - u) s_i / sum s + u / n; where
-    that would give a position more than 1, it is always masked.
+    so that masks are not evenly spaced. With `uniform_mix` u above 0, pi is proportional to (1 - u) s_i / sum s + u / n;
+    where that would give a position more than 1, it is always masked.
     """
 
     unbiased = False
 
-    def __init__(self, k, score, uniform: float = 0.0):
+    def __init__(self, k, score: Score, uniform_mix: float = 0.0):
         """k is a whole number of positions, or a share of the maskable ones (a float below 1)."""
-        super().__init__(score, uniform)
+        super().__init__(score, uniform_mix)
         self.k = k
 
     def distribution(self, scores, maskable):
         """As for every kind. Raises InputError for a pi_i that is too near 0 to be drawn, below 2^-41."""
-        masks = SystematicMasks(inclusion_of(scores, sizes(self.k, maskable), maskable, self.uniform), maskable)
+        masks = SystematicMasks(inclusion_of(scores, sizes(self.k, maskable), maskable, self.uniform_mix), maskable)
         never = maskable & (masks.inclusion_probabilities() == 0)
         if never.any():
-            where = tuple(int(i) for i in numpy.argwhere(never)[0])
+            index = tuple(int(i) for i in numpy.argwhere(never)[0])
             raise InputError(
-                f"the score at {where} is so small that its position would never be drawn: mix in uniform masks"
+                f"the score at {index} is so small that its position would never be drawn: mix in uniform masks"
             )
         return masks
 
-    def draw(self, model, ids, rng, maskable=None, attention_mask=None):
-        ids, maskable = checked_batch(ids, maskable, attention_mask)
-        scores = self.scores(model, ids, maskable, attention_mask)
-        masks = self.distribution(scores, maskable)
-        positions = masks.sample(rng, 1)[0]  # (B, K)
-        weights = horvitz_thompson(positions, masks.inclusion_probabilities(), maskable)
-        importance = (weights * masks.k[:, None])[positions >= 0]  # k/(n pi_i): 1 for uniform masks
-        return MaskBatch(positions, weights, weight_diagnostics(importance) | {"tau": tau(scores, maskable)})
+    def _weights(self, masks, positions):
+        weights = horvitz_thompson(positions, masks.inclusion_probabilities(), masks.maskable)  # (B, K)
+        return weights, (weights * masks.k[:, None])[positions >= 0]  # k/(n pi_i): 1 for uniform masks

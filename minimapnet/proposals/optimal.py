@@ -7,16 +7,15 @@ Axis letters: B sentences, T positions, S masks of a sentence, K places for mask
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.masks.base import MaskDistribution, all_masks, indicators
+from minimapnet.masks.base import all_masks, indicators
 from minimapnet.masks.conditional_bernoulli import ConditionalBernoulli
 from minimapnet.proposals.base import checked_batch, sizes
-from minimapnet.proposals.scores import exact_norm, score_each_position
+from minimapnet.proposals.scores import exact_norm
 
 MOST_GRADIENTS = 20_000  # masks of a batch whose gradients' norms are computed one by one
 
@@ -31,7 +30,7 @@ def optimal_position_proposal(model, ids, attention_mask=None, maskable=None) ->
     Raises InputError as `token_gradient_norms` does, for a sentence with nothing to mask, and for one whose norms are not
     finite or all zero.
     """
-    norms = score_each_position(exact_norm)(model, ids, attention_mask, maskable)  # (B, T)
+    norms = exact_norm.score_each_position(model, ids, attention_mask, maskable)  # (B, T)
     return _normalised(norms, axis=1)
 
 
@@ -99,25 +98,3 @@ def best_conditional_bernoulli(masks, q, T: int) -> ConditionalBernoulli:
         inclusion = (q[:, free, None] * chosen[:, free]).sum(axis=0)  # (B, T)
         log_odds[free] = ConditionalBernoulli.from_inclusion_probabilities(inclusion, maskable[free]).log_odds
     return ConditionalBernoulli(log_odds, k, maskable)
-
-
-@dataclass(frozen=True)
-class Shortfall:
-    """What a proposal loses against q*, by sentence.
-
-    second_moment (B,) is E_q[w^2 |g|^2] / (E_p |g|)^2, 1 for q* itself; divergence (B,) is KL(q* || q) in nats.
-    """
-
-    second_moment: numpy.ndarray
-    divergence: numpy.ndarray
-
-
-def shortfall(masks, q, proposal: MaskDistribution) -> Shortfall:
-    """Hold a distribution over masks against q*: masks (S, B, K) and q (S, B) as `optimal_mask_proposal` gives them.
-
-    A mask that q* needs and the proposal cannot draw makes both infinite.
-    """
-    with numpy.errstate(divide="ignore"):
-        log_q = numpy.log(q)  # (S, B), -inf where there is no mask, or no gradient
-    log_ratio = numpy.where(q > 0, log_q - numpy.where(q > 0, proposal.log_prob(masks), 0.0), 0.0)
-    return Shortfall((q * numpy.exp(log_ratio)).sum(axis=0), (q * log_ratio).sum(axis=0))

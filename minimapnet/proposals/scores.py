@@ -1,8 +1,4 @@
-"""How large a mask's gradient is, or may be: what pools and position proposals go by.
-
-A *score* is a function (model, ids, positions, attention_mask) -> (N,) positive numbers, one for each row: ids (N, T) are
-the unmasked tokens, positions (N, K) padded with -1, attention_mask (N, T) or None. A *position score* is a function
-(model, ids, attention_mask, maskable) -> (B, T), positive where maskable. Either may give host or device arrays.
+"""Scores: how large a mask's gradient is, or may be. They are what proposals draw by.
 
     score              costs, for each mask                            is
     exact_norm         a forward and a backward pass                   |g(M)|
@@ -10,12 +6,14 @@ the unmasked tokens, positions (N, K) padded with -1, attention_mask (N, T) or N
     output_bound       a forward pass                                  the same from the decoder's part of the norm alone
     mean_loss          a forward pass                                  l(M), to compare with
 
-    position score              is
-    score_each_position(score)           the score of the mask of that position alone
-    optimal_position_proposal   (`optimal.py`) the exact norm of that mask's gradient, over the sentence's sum
+The one that learns, `mapnet.learner.MapNetScore`, costs a small network's pass over each sentence, however many its masks.
 
-Axis letters: B sentences, T positions, K places for masked positions, N rows.
+Axis letters: B sentences, T positions, K places for masked positions, M masks of a sentence, N rows, C channels,
+V vocabulary.
 """
+
+import functools
+from collections.abc import Callable
 
 import numpy
 
@@ -23,16 +21,58 @@ from minimapnet import backend
 from minimapnet.gradient_norms.gradients import token_losses
 from minimapnet.gradient_norms.norms import sequence_gradient_norms, token_gradient_norms
 from minimapnet.model.batch import masked_batch
-from minimapnet.proposals.base import checked_batch
+from minimapnet.proposals.base import Score, Scores, checked_batch, checked_scores
 
 ROWS = 512  # masks of one position that are scored at once
 
 
+class MaskScore(Score):
+    """The score that a function gives each row: (model, ids (N, T), positions (N, K), attention_mask) -> positive (N,).
+
+    ids are the unmasked tokens, positions are padded with -1, attention_mask is (N, T) or None; host or device arrays may
+    come back. The function can still be called as it is.
+    """
+
+    def __init__(self, function: Callable):
+        functools.update_wrapper(self, function)
+
+    def __call__(self, model, ids, positions, attention_mask=None):
+        return self.__wrapped__(model, ids, positions, attention_mask)
+
+    def of_masks(self, model, ids, masks, attention_mask=None):
+        B, M, K = masks.shape
+        sentences = numpy.repeat(numpy.arange(B), M)  # (B*M,)
+        mask = None if attention_mask is None else backend.to_host(attention_mask)[sentences]  # (B*M, T)
+        values = self(model, ids[sentences], masks.reshape(B * M, K), mask)
+        return Scores(checked_scores(values, (B * M,)).reshape(B, M))
+
+    def of_positions(self, model, ids, maskable, attention_mask=None):
+        return Scores(self.score_each_position(model, ids, attention_mask, maskable))
+
+    def score_each_position(self, model, ids, attention_mask=None, maskable=None) -> numpy.ndarray:
+        """Return the score of the mask of each maskable position alone -> float64 (B, T) on the host, 0 elsewhere.
+
+        So a sentence is n sentences; ROWS masks at a time are scored, and memory does not grow with the batch.
+        Raises InputError as `checked_batch` does.
+        """
+        ids, maskable = checked_batch(ids, maskable, attention_mask)
+        attention_mask = None if attention_mask is None else backend.to_host(attention_mask)
+        scores = numpy.zeros(ids.shape)
+        sentences, positions = numpy.nonzero(maskable)
+        for start in range(0, len(positions), ROWS):
+            sentence, position = sentences[start : start + ROWS], positions[start : start + ROWS]
+            mask = None if attention_mask is None else attention_mask[sentence]
+            scores[sentence, position] = backend.to_host(self(model, ids[sentence], position[:, None], mask))
+        return scores
+
+
+@MaskScore
 def exact_norm(model, ids, positions, attention_mask=None):
     """Return |g(M)|, the norm of the gradient of the mask's loss, over all parameters -> (N,) of the model's dtype."""
     return sequence_gradient_norms(model, ids, positions, None, attention_mask)
 
 
+@MaskScore
 def norm_from_tokens(model, ids, positions, attention_mask=None):
     """Return (1/k) sqrt(sum_i |g_i|^2) from the exact norms of the tokens' own gradients -> (N,) float64 on the host.
 
@@ -41,11 +81,13 @@ def norm_from_tokens(model, ids, positions, attention_mask=None):
     return _of_mask(token_gradient_norms(model, ids, positions, attention_mask), positions)
 
 
+@MaskScore
 def output_bound(model, ids, positions, attention_mask=None):
     """Return (1/k) sqrt(sum_i b_i^2), b_i the tokens' `output_norm_bound` -> (N,) float64 on the host."""
     return _of_mask(output_norm_bound(model, ids, positions, attention_mask), positions)
 
 
+@MaskScore
 def mean_loss(model, ids, positions, attention_mask=None):
     """Return the mask's loss l(M) in nats -> (N,) float64 on the host. It says little about the norm."""
     losses = backend.to_host(token_losses(model, ids, positions, attention_mask)).astype(numpy.float64)  # (N, K)
@@ -60,27 +102,6 @@ def _of_mask(tokens, positions):
 
 def _masked(positions):
     return (backend.to_host(positions) != -1).sum(axis=1)
-
-
-def score_each_position(score):
-    """Make a position score of a score: each maskable position is masked alone, so a sentence is n sentences.
-
-    -> a function (model, ids, attention_mask=None, maskable=None) -> float64 (B, T) on the host, 0 where not maskable. ROWS
-    masks at a time are scored, so memory does not grow with the batch.
-    """
-
-    def position_score(model, ids, attention_mask=None, maskable=None):
-        ids, maskable = checked_batch(ids, maskable, attention_mask)
-        attention_mask = None if attention_mask is None else backend.to_host(attention_mask)
-        scores = numpy.zeros(ids.shape)
-        sentences, places = numpy.nonzero(maskable)
-        for start in range(0, len(places), ROWS):
-            some, place = sentences[start : start + ROWS], places[start : start + ROWS]
-            mask = None if attention_mask is None else attention_mask[some]
-            scores[some, place] = backend.to_host(score(model, ids[some], place[:, None], mask))
-        return scores
-
-    return position_score
 
 
 def output_norm_bound(model, ids, positions, attention_mask=None, token_type_ids=None):

@@ -16,10 +16,10 @@ from minimapnet.proposals.base import (
     MaskBatch,
     Proposal,
     checked_batch,
+    rows_of,
     sizes,
     split_weight_over_positions,
     weight_diagnostics,
-    with_rows,
 )
 
 
@@ -44,10 +44,10 @@ class StructuredProposal(Proposal):
         ids, maskable = checked_batch(ids, maskable, attention_mask)
         masks = self.distribution(ids, maskable).sample(rng, self.masks)  # (R, B, K)
         R, B, K = masks.shape
-        positions = masks.swapaxes(0, 1).reshape(B * R, K)
-        one = numpy.ones(B * R)
-        drawn = MaskBatch(positions, split_weight_over_positions(one, positions), weight_diagnostics(one))
-        return drawn if R == 1 else with_rows(drawn, ids, attention_mask, numpy.repeat(numpy.arange(B), R))
+        positions, ones = masks.swapaxes(0, 1).reshape(B * R, K), numpy.ones(B * R)
+        weights = split_weight_over_positions(ones, positions)
+        rows = rows_of(numpy.repeat(numpy.arange(B), R), ids, attention_mask)
+        return MaskBatch(**rows, positions=positions, weights=weights, diagnostics=weight_diagnostics(ones))
 
 
 class UniformProposal(StructuredProposal):

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy
 import tokenizers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -142,6 +143,18 @@ def for_plain_text(tokenizer: Tokenizer) -> Tokenizer:
     copy = Tokenizer.from_str(tokenizer.to_str())
     copy.encode_special_tokens = True
     return copy
+
+
+def continues_word(tokenizer: Tokenizer) -> numpy.ndarray:
+    """Return which tokens continue the word before them: bool (V,), in WordPiece those that begin with ##.
+
+    Raises InputError for a tokenizer that does not say so.
+    """
+    if not isinstance(tokenizer.model, models.WordPiece):
+        raise InputError("whole words are known by WordPiece tokenizers alone, whose tokens ## continue a word")
+    prefix = tokenizer.model.continuing_subword_prefix
+    tokens = (tokenizer.id_to_token(token) for token in range(tokenizer.get_vocab_size()))
+    return numpy.array([token is not None and token.startswith(prefix) for token in tokens])
 
 
 def _common_letters(text: list[str], limit: int) -> tuple[list[str], list[str]]:

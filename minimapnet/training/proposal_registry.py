@@ -1,89 +1,132 @@
-"""The proposals that a model can be trained with, by name."""
+"""Every proposal by name: what it draws, what it is drawn by, its parameters, and how it is made.
+
+`train`, `compare`, `variance`, the benchmarks and the tutorials take their proposals from here. The ranges of parameters are
+those of `settings.MaskSettings` and of the constructors, which refuse others.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from minimapnet.errors import InputError
-from minimapnet.mapnet.learner import MapNetPool, MapNetPosition, MapNetSingle
+from minimapnet.mapnet.learner import LEARNING_RATE, UNIFORM_MIX, MapNetScore
 from minimapnet.mapnet.network import MapNet, MapNetConfig
-from minimapnet.proposals import FullyExploredProposal, PoolProposal, Proposal, SingleProposal, UniformProposal
-from minimapnet.proposals.optimal import optimal_position_proposal
-from minimapnet.proposals.scores import exact_norm
+from minimapnet.proposals.base import Proposal, Score
+from minimapnet.proposals.importance import PositionProposal, SetProposal, SingleProposal
+from minimapnet.proposals.pools import BatchPoolProposal, PoolProposal
+from minimapnet.proposals.scores import exact_norm, mean_loss, output_bound
+from minimapnet.proposals.structured import FullyExploredProposal, SpanProposal, UniformProposal, WholeWordProposal
+from minimapnet.text.tokenizer import continues_word
 
+MASK_RATE = 0.15  # share of the maskable tokens, by default
 LEARN_EVERY = 4  # steps between two times that MAPNet learns: the norms and its backward are most of what it costs
-USUAL_SHARE = 0.15  # of the tokens are masked
-
-
-def mapnet(model, seed: int) -> MapNet:
-    """Make the MAPNet that goes with a model."""
-    return MapNet(MapNetConfig.for_model(model.config), seed)
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A proposal by name: a few words, and how to make it of (model, k, masks of a row, seed).
+class ProposalKind:
+    """A proposal's class, a few words on what it draws, its parameters with their defaults, and what it is drawn by.
 
-    `masks` is how many masks of a row it looks at or uses by default, None where that is no choice. A single one masks one
-    position.
+    One without the parameter `mask_rate` masks a single position. `score` is a name in SCORES, or None for masks that look
+    at nothing but the sentence.
     """
 
-    words: str
-    make: Callable[..., Proposal]
-    masks: int | None = None
-    single: bool = False
+    proposal: type[Proposal]
+    summary: str
+    parameters: dict[str, int | float | str]
+    score: str | None = None
 
+    @property
+    def unbiased(self) -> bool:
+        """Whether the gradient's expectation is that of uniform masks."""
+        return self.proposal.unbiased
+
+    @property
+    def family(self) -> str:
+        """What reports put together: "uniform", "structured", "MAPNet", "optimal" or "other"."""
+        if self.score is None:
+            return "uniform" if self.proposal is UniformProposal else "structured"
+        return {"mapnet": "MAPNet", "optimal": "optimal"}.get(self.score, "other")
+
+
+def mapnet_score(model, seed: int, **learning) -> MapNetScore:
+    """Make the score of a new MAPNet that goes with a model; `learning` as of MapNetScore."""
+    return MapNetScore(MapNet(MapNetConfig.for_model(model.config), seed), **learning)
+
+
+SCORES: dict[str, Callable[..., Score]] = {
+    "mapnet": mapnet_score,
+    "optimal": lambda model, seed: exact_norm,
+    "output-bound": lambda model, seed: output_bound,
+    "loss": lambda model, seed: mean_loss,
+}
+LEARNING = {"objective": "regression", "learning_rate": LEARNING_RATE, "learn_every": LEARN_EVERY}  # of MAPNet
+RATE, POOL = {"mask_rate": MASK_RATE}, {"mask_rate": MASK_RATE, "candidates": 8}
+BY_MAPNET = {"uniform_mix": UNIFORM_MIX, **LEARNING}
+EXACT = {"uniform_mix": 0.0}
 
 KINDS = {
-    "uniform": Kind("every mask is equally likely", lambda model, k, masks, seed: UniformProposal(k)),
-    "fully-explored": Kind(
-        "several disjoint masks of a row, all of them used",
-        lambda model, k, masks, seed: FullyExploredProposal(k, masks),
-        masks=5,
+    "uniform": ProposalKind(UniformProposal, "every mask is equally likely", RATE),
+    "fully-explored": ProposalKind(
+        FullyExploredProposal, "several disjoint masks of a row, all of them used", RATE | {"masks": 5}
     ),
-    "mapnet-single": Kind(
-        "one position, by the gradient norm that MAPNet predicts",
-        lambda model, k, masks, seed: MapNetSingle(mapnet(model, seed), learn_every=LEARN_EVERY),
-        single=True,
+    "whole-word": ProposalKind(WholeWordProposal, "whole words (biased)", RATE | {"masks": 1}),
+    "span": ProposalKind(SpanProposal, "contiguous spans (biased)", RATE | {"masks": 1}),
+    "mapnet-single": ProposalKind(SingleProposal, "one position, by MAPNet's norms", BY_MAPNET, "mapnet"),
+    "mapnet-pool": ProposalKind(PoolProposal, "one of several masks, by MAPNet's norms", POOL | BY_MAPNET, "mapnet"),
+    "mapnet-batch-pool": ProposalKind(
+        BatchPoolProposal,
+        "some of the (row, mask) pairs of a step, by MAPNet's norms",
+        POOL | BY_MAPNET | {"rows": 16},
+        "mapnet",
     ),
-    "mapnet-pool": Kind(
-        "one of several masks, by MAPNet",
-        lambda model, k, masks, seed: MapNetPool(k, mapnet(model, seed), masks, learn_every=LEARN_EVERY),
-        masks=8,
+    "mapnet-positions": ProposalKind(
+        PositionProposal, "several positions, each by MAPNet's norm (biased)", RATE | BY_MAPNET, "mapnet"
     ),
-    "mapnet-positions": Kind(
-        "several positions, each by MAPNet (biased)",
-        lambda model, k, masks, seed: MapNetPosition(k, mapnet(model, seed), learn_every=LEARN_EVERY),
+    "optimal-single": ProposalKind(SingleProposal, "one position, by exact norms (slow)", EXACT, "optimal"),
+    "optimal-set": ProposalKind(
+        SetProposal, "a set with odds by exact norms (slow)", RATE | EXACT | {"exponent": 1.0}, "optimal"
     ),
-    "optimal-single": Kind(
-        "one position, by its exact gradient norm (slow)",
-        lambda model, k, masks, seed: SingleProposal(optimal_position_proposal),
-        single=True,
+    "optimal-pool": ProposalKind(PoolProposal, "one of several masks, by exact norms (slow)", POOL | EXACT, "optimal"),
+    "optimal-positions": ProposalKind(
+        PositionProposal, "several positions, each by its exact norm (biased, slow)", RATE | EXACT, "optimal"
     ),
-    "optimal-pool": Kind(
-        "one of several masks, by their exact gradient norms (slow)",
-        lambda model, k, masks, seed: PoolProposal(k, exact_norm, masks),
-        masks=8,
+    "output-bound-pool": ProposalKind(
+        PoolProposal, "one of several masks, by a bound on the decoder's norm", POOL | EXACT, "output-bound"
     ),
+    "loss-pool": ProposalKind(PoolProposal, "one of several masks, by their losses", POOL | EXACT, "loss"),
 }
-WORDS = "; ".join(f"{name}: {kind.words}" for name, kind in KINDS.items())
-MASKS = ", ".join(f"{kind.masks} for {name}" for name, kind in KINDS.items() if kind.masks)
 
 
-def masked(name: str, k: int | float | None) -> int | float:
-    """Return k, or its default for this kind of proposal.
+def make(name: str, model, seed: int = 0, score: Score | None = None, tokenizer=None, **parameters) -> Proposal:
+    """Make a proposal for a model; a parameter that is None, or not given, has the kind's default.
 
-    Raises InputError for another k than 1 where only 1 is possible.
+    `score` takes the place of a new one where masks are drawn by a score; `tokenizer` is what whole words are told by.
+
+    Raises InputError for a parameter that the kind does not have, and values outside their range.
     """
-    if not KINDS[name].single:
-        return USUAL_SHARE if k is None else k
-    if k not in (None, 1):
-        raise InputError(f"the proposal {name} masks a single position: give --mask-rate 1, or leave it out")
-    return 1
-
-
-def make(name: str, model, k: int | float, masks: int | None, seed: int) -> Proposal:
-    """Make a proposal for a model. Raises InputError for a number of masks where the kind has no use for it."""
     kind = KINDS[name]
-    if masks is not None and kind.masks is None:
-        raise InputError(f"the proposal {name} draws one mask of a row: leave out --masks")
-    return kind.make(model, k, kind.masks if masks is None else masks, seed)
+    given = {parameter: value for parameter, value in parameters.items() if value is not None}
+    if "mask_rate" not in kind.parameters and given.pop("mask_rate", 1) != 1:
+        raise InputError(f"the proposal {name} masks a single position: give --mask-rate 1, or leave it out")
+    for parameter in given:
+        if parameter not in kind.parameters:
+            raise InputError(f"the proposal {name} has no --{parameter.replace('_', '-')}: leave it out")
+    values = kind.parameters | given
+    learning = {parameter: values.pop(parameter) for parameter in LEARNING if parameter in values}
+    arguments = {"k" if parameter == "mask_rate" else parameter: value for parameter, value in values.items()}
+    if kind.score is not None:
+        arguments["score"] = score or SCORES[kind.score](model, seed, **learning)
+    if kind.proposal is WholeWordProposal:
+        arguments["continues"] = continues_word(tokenizer)
+    return kind.proposal(**arguments)
+
+
+def summaries() -> str:
+    """Return a line for a help text that says what each kind draws."""
+    return "; ".join(f"{name}: {kind.summary}" for name, kind in KINDS.items())
+
+
+def defaults(parameter: str) -> str:
+    """Return a line for a help text with a parameter's default for each kind that has it."""
+    return ", ".join(
+        f"{kind.parameters[parameter]} for {name}" for name, kind in KINDS.items() if parameter in kind.parameters
+    )

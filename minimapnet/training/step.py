@@ -4,32 +4,20 @@ Axis letters: N rows of the step, T tokens, K places for masked positions.
 """
 
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy
 
 from minimapnet import backend
 from minimapnet.gradient_norms.gradients import gradients, gradients_and_norms
+from minimapnet.proposals.base import MaskBatch
 from minimapnet.text.batches import rows_of_step
 
 
-class TrainingBatch(NamedTuple):
-    """The rows of a step with their masks, on the host: ids, attention_mask (N, T), positions, weights (N, K)."""
-
-    ids: numpy.ndarray
-    attention_mask: numpy.ndarray
-    positions: numpy.ndarray
-    weights: numpy.ndarray
-    diagnostics: dict[str, float]
-
-
-def draw(model, rows, proposal, settings, step: int) -> TrainingBatch:
+def draw(model, rows, proposal, settings, step: int) -> MaskBatch:
     """Choose the rows of step `step`, which counts from 0, and their masks: from (seed, step) and the model alone."""
     batch = rows.batch(rows_of_step(rows, settings.batch_size, settings.seed, step))
     rng = backend.generator(settings.seed, "masks", step)
-    drawn = proposal.draw(model, batch.ids, rng, batch.maskable, batch.attention_mask)
-    ids, attention_mask = (batch.ids, batch.attention_mask) if drawn.ids is None else (drawn.ids, drawn.attention_mask)
-    return TrainingBatch(ids, attention_mask, drawn.positions, drawn.weights, drawn.diagnostics)
+    return proposal.draw(model, batch.ids, rng, batch.maskable, batch.attention_mask)
 
 
 class Gradient:
@@ -39,7 +27,7 @@ class Gradient:
         self.model, self.out, self.gradient_accumulation = model, out, gradient_accumulation
         self._part = backend.xp.empty_like(out) if gradient_accumulation > 1 else None
 
-    def __call__(self, drawn: TrainingBatch, dropout_key, norms: bool) -> tuple[float, numpy.ndarray | None]:
+    def __call__(self, drawn: MaskBatch, dropout_key, norms: bool) -> tuple[float, numpy.ndarray | None]:
         """Return the loss and, if asked for, the norm of each row's own gradient, float64 (N,) on the host.
 
         Every micro-batch is divided by the number of rows of the whole step, so that they add up to the full batch.

@@ -107,13 +107,13 @@ class Trainer:
         started, settings, scale = time.perf_counter(), self.settings, self.settings.lr_scale(self.step)
         drawn = draw(self.model, self.text.train, self.proposal, settings, self.step)
         dropout_key = None if self._dropout_seed is None else (self._dropout_seed, self.step)
-        learns = self.proposal.wants_norms and (self.step + 1) % self.proposal.learn_every == 0
+        learns = self.proposal.learns_after(self.step + 1)
         loss, norms = self.gradient(drawn, dropout_key, norms=log or learns)
         rate = scale * settings.learning_rate
         norm = self.optimizer.update(rate) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
             raise self._diverged(f"the gradient's norm is {norm}" if math.isfinite(loss) else f"the loss is {loss}")
-        learned = self.proposal.learn(norms, scale) if learns else {}
+        learned = self.proposal.learn(drawn, norms, scale) if learns else {}
         self.step += 1
         self.tokens += int(drawn.attention_mask.sum())
         self.seconds += time.perf_counter() - started

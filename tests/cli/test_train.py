@@ -13,22 +13,11 @@ import pytest
 
 from minimapnet import proposals as kinds
 from minimapnet.cli import build_trainer, main
-from minimapnet.mapnet import learner
 from minimapnet.model.bert import Bert
 from minimapnet.text.batches import PackedRows, SentenceRows
 from minimapnet.training import proposal_registry
 from minimapnet.training.trainer import Trainer
 from tests.helpers.command_cases import assert_refused, called, environment, text_file, train
-
-CLASSES = {
-    "uniform": kinds.UniformProposal,
-    "fully-explored": kinds.FullyExploredProposal,
-    "mapnet-single": learner.MapNetSingle,
-    "mapnet-pool": learner.MapNetPool,
-    "mapnet-positions": learner.MapNetPosition,
-    "optimal-single": kinds.SingleProposal,
-    "optimal-pool": kinds.PoolProposal,
-}
 
 
 @pytest.fixture
@@ -83,7 +72,7 @@ def test_flags_arrive(folder):
     options += (
         " --heads 4 --hidden-size 24 --max-length 20 --vocab-size 50 --layout sentences --tokenizer characters --mask-rate 2"
     )
-    options += " --masks 3 --proposal optimal-pool"
+    options += " --candidates 3 --uniform-mix 0.25 --proposal optimal-pool"
     trainer = made(train(folder, *options.split()))
     settings, config = trainer.settings, trainer.model.config
     assert (settings.gradient_accumulation, settings.learning_rate, settings.warmup_ratio) == (2, 0.5, 0.25)
@@ -96,7 +85,8 @@ def test_flags_arrive(folder):
     assert isinstance(trainer.text.train, SentenceRows)
     assert trainer.text.vocab_size <= 50
     assert all(len(piece.removeprefix("##")) == 1 for piece in trainer.text.tokenizer.get_vocab() if piece[0] != "[")
-    assert (trainer.proposal.k, trainer.proposal.candidates, trainer.evaluation.k) == (2, 3, 0.15)
+    assert (trainer.proposal.k, trainer.proposal.candidates, trainer.proposal.uniform_mix) == (2, 3, 0.25)
+    assert trainer.evaluation.k == 0.15
 
 
 def test_defaults_are_those_of_the_help(folder):
@@ -109,15 +99,11 @@ def test_defaults_are_those_of_the_help(folder):
     assert (type(trainer.proposal), trainer.proposal.k) == (kinds.UniformProposal, 0.15)
 
 
-def test_every_proposal_has_its_class():
-    assert CLASSES.keys() == proposal_registry.KINDS.keys()
-
-
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", proposal_registry.KINDS)
 def test_every_proposal_trains(folder, capsys, name):
     options = train(folder, "--proposal", name, "--steps", 8)  # MAPNet learns from every fourth
     trainer = made(options)
-    assert type(trainer.proposal) is CLASSES[name]
+    assert type(trainer.proposal) is proposal_registry.KINDS[name].proposal
     assert trainer.evaluation.k == 0.15
     assert called(capsys, *options).returncode == 0
     assert ("mapnet_loss" in records(folder / "run")[-1]) == name.startswith("mapnet")

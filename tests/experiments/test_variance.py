@@ -10,7 +10,7 @@ import pytest
 from minimapnet import Bert, BertConfig
 from minimapnet.cli.main import main
 from minimapnet.experiments import variance
-from minimapnet.proposals.scores import exact_norm, score_each_position
+from minimapnet.proposals.scores import exact_norm
 from minimapnet.text.load import load_corpus
 from minimapnet.text.tokenizer import train_wordpiece
 from tests.helpers.command_cases import assert_refused, command
@@ -107,7 +107,7 @@ def test_the_grammar_is_packed_with_sep_behind_each_sentence(cache):
 def test_mapnet_is_trained_along_and_only_with_a_model_of_ours(text, cache):
     subject = variance.train_model(str(text), cache, variance.PRESETS["smoke"].training, seed=0)
     batch = variance.fullest_rows(subject.text, 4, seed=0)
-    assert numpy.ptp(subject.mapnet.log_norms(batch.ids)[batch.maskable]) > 0  # it is 0 everywhere before it learns
+    assert numpy.ptp(subject.mapnet.network.log_norms(batch.ids)[batch.maskable]) > 0  # it is 0 everywhere before it learns
     names = {name for k in variance.MASKED for name in variance.proposals(k, 8, None, None)}
     assert not any("MAPNet" in name for name in names)
     both = {name for k in variance.MASKED for name in variance.proposals(k, 8, None, subject.mapnet)}
@@ -117,9 +117,9 @@ def test_mapnet_is_trained_along_and_only_with_a_model_of_ours(text, cache):
 def test_measuring_does_not_teach_mapnet(text, cache, tmp_path):
     settings = variance.PRESETS["smoke"]
     subject = variance.train_model(str(text), cache, settings.training, seed=0)
-    before = subject.mapnet.flat.copy(), subject.model.flat.copy()
+    before = subject.mapnet.network.flat.copy(), subject.model.flat.copy()
     variance.variance(subject, settings, 0)
-    assert (subject.mapnet.flat == before[0]).all()
+    assert (subject.mapnet.network.flat == before[0]).all()
     assert (subject.model.flat == before[1]).all()
 
 
@@ -203,19 +203,17 @@ def test_help_explains_every_option_with_its_default():
     assert "1, 2, 5 and 15 of about 100 tokens" in words
 
 
-def test_a_score_is_computed_once_for_each_sentence():
+def test_a_score_is_computed_once_for_each_sentence(monkeypatch):
     model = Bert(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, mask_token_id=1, dtype="float64"), seed=0)
     ids = numpy.random.default_rng(0).integers(2, 9, (2, 5))
     maskable, calls = numpy.ones((2, 5), bool), []
 
-    def counted(*arguments):
-        calls.append(arguments)
-        return score_each_position(exact_norm)(*arguments)
-
-    score, rows = variance.OnceEach(counted), numpy.array([0, 1, 1, 0])
-    found = score(model, ids[rows], None, maskable[rows])
+    each_position = exact_norm.score_each_position
+    monkeypatch.setattr(exact_norm, "score_each_position", lambda *of: calls.append(of) or each_position(*of))
+    score, rows = variance.CachedNorms(), numpy.array([0, 1, 1, 0])
+    scores = score.of_positions(model, ids[rows], maskable[rows]).values
     assert len(calls) == 2
-    numpy.testing.assert_allclose(found, score_each_position(exact_norm)(model, ids, None, maskable)[rows], rtol=1e-12)
+    numpy.testing.assert_allclose(scores, each_position(model, ids, None, maskable)[rows], rtol=1e-12)
     maskable[0, 0] = False
-    assert score(model, ids, None, maskable)[0, 0] == 0
+    assert score.of_positions(model, ids, maskable).values[0, 0] == 0
     assert len(calls) == 3

@@ -10,6 +10,8 @@ import numpy
 
 from minimapnet import backend, gradients
 from minimapnet.masks.systematic import UNIT
+from minimapnet.proposals.base import Score, Scores, checked_scores
+from minimapnet.proposals.scores import MaskScore
 from tests.helpers import tiny
 from tests.helpers.mask_checks import codes
 
@@ -123,16 +125,46 @@ def indicators_of(drawn, listed):
     return codes(drawn.positions)[:, None] == codes(listed[:, 0])
 
 
+class PositionScore(Score):
+    """The scores of positions that a function of ids (B, T) gives, (B, T)."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def of_masks(self, model, ids, masks, attention_mask=None):
+        raise NotImplementedError
+
+    def of_positions(self, model, ids, maskable, attention_mask=None):
+        return Scores(self.function(ids))
+
+
 def fixed_position_scores(scores):
-    """Make a position score that gives these (T,) for every sentence."""
-    return lambda model, ids, attention_mask, maskable: numpy.tile(scores, (len(ids), 1))
+    """Make a score of positions that gives these (T,) for every sentence."""
+    return PositionScore(lambda ids: numpy.tile(scores, (len(ids), 1)))
 
 
 def fixed_mask_scores(listed, scores):
     """Make a score that gives scores (S,) of the masks listed (S, 1, K)."""
     table = numpy.full(codes(listed[:, 0]).max() + 1, numpy.nan)
     table[codes(listed[:, 0])] = scores
-    return lambda model, ids, positions, attention_mask: table[codes(positions)]
+    return MaskScore(lambda model, ids, positions, attention_mask: table[codes(positions)])
+
+
+def distribution_of(proposal, model, ids, maskable, attention_mask=None):
+    """Return the distribution from which a proposal that scores positions draws."""
+    scores = proposal.score.of_positions(model, ids, maskable, attention_mask).relative()
+    return proposal.distribution(checked_scores(scores, ids.shape, maskable), maskable)
+
+
+def shortfall(masks, q, proposal):
+    """Return what a distribution over masks loses against q*: masks (S, B, K) and q (S, B) as `optimal_mask_proposal` lists.
+
+    -> its second moment over the least (B,), which is 1 + chi^2(q* || q), and KL(q* || q) in nats (B,).
+    """
+    with numpy.errstate(divide="ignore"):
+        log_q = numpy.log(q)  # (S, B), -inf where there is no mask, or no gradient
+    log_ratio = numpy.where(q > 0, log_q - numpy.where(q > 0, proposal.log_prob(masks), 0.0), 0.0)
+    return (q * numpy.exp(log_ratio)).sum(axis=0), (q * log_ratio).sum(axis=0)
 
 
 def host_scores(score, model, ids, listed):

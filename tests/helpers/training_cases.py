@@ -7,9 +7,9 @@ import numpy
 from tokenizers import Tokenizer, models
 
 from minimapnet import Bert, BertConfig
-from minimapnet.mapnet.learner import MapNetPool
+from minimapnet.mapnet.learner import MapNetScore
 from minimapnet.mapnet.network import MapNet, MapNetConfig
-from minimapnet.proposals import UniformProposal
+from minimapnet.proposals import PoolProposal, UniformProposal
 from minimapnet.training.evaluation import Evaluation
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer
@@ -92,7 +92,7 @@ def without_time(records: list[dict]) -> list[dict]:
 class Learner(UniformProposal):
     """Uniform masks whose weights follow from a number that is learned from the norms of all steps so far."""
 
-    wants_norms = True
+    learn_every = 1
 
     def __init__(self, k=0.3, masks=1):
         super().__init__(k, masks)
@@ -102,7 +102,10 @@ class Learner(UniformProposal):
         drawn = super().draw(model, ids, rng, maskable, attention_mask)
         return replace(drawn, weights=drawn.weights * (1 + numpy.tanh(self.number) / 10))
 
-    def learn(self, norms, lr_scale=1.0):
+    def learns_after(self, steps):
+        return steps % self.learn_every == 0
+
+    def learn(self, batch, norms, lr_scale=1.0):
         self.told.append((norms, lr_scale))
         self.number = numpy.asarray(0.9 * self.number + norms.mean())
         return {"number": float(self.number)}
@@ -117,6 +120,6 @@ class Learner(UniformProposal):
 def long_trainer(folder: Path) -> Trainer:
     """Make the run that is killed twenty times: long enough for that, with all that a run can have, a MAPNet too."""
     made = model(hidden_dropout_prob=0.1)
-    proposal = MapNetPool(0.3, MapNet(MapNetConfig.for_model(made.config)), 3)
+    proposal = PoolProposal(0.3, MapNetScore(MapNet(MapNetConfig.for_model(made.config))), 3, 0.3)
     changes = {"steps": 120, "gradient_accumulation": 2, "checkpoint_every": 1, "eval_every": 50}
     return trainer(folder, made=made, proposal=proposal, **changes)

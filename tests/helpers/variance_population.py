@@ -7,6 +7,7 @@ from minimapnet.masks.base import all_masks
 from minimapnet.variance import decomposition
 from minimapnet.variance.passes import Groups
 from tests.helpers import tiny
+from tests.helpers.proposal_checks import PositionScore, distribution_of
 
 
 class Population:
@@ -71,16 +72,17 @@ def even_model() -> Bert:
     return Bert(tiny.config(hidden_size=24, intermediate_size=24), seed=1)
 
 
-def scores(model, ids, attention_mask, maskable):
-    """A position score that has nothing to do with norms."""
-    return numpy.broadcast_to(numpy.random.default_rng(5).uniform(0.7, 1.4, ids.shape[1]), ids.shape)
+# A score of positions that has nothing to do with norms.
+scores = PositionScore(
+    lambda ids: numpy.broadcast_to(numpy.random.default_rng(5).uniform(0.7, 1.4, ids.shape[1]), ids.shape)
+)
 
 
 def exact_share(population: Population, proposal) -> float:
     """Return the share of the headroom that a set proposal with these scores wins, by its probabilities of all masks."""
     squares = population.squares.sum(axis=0)  # (S, M)
     maskable = numpy.ones((1, population.ids.shape[1]), bool)
-    distribution = proposal.distribution(scores(None, population.ids[:1], None, None), maskable)
+    distribution = distribution_of(proposal, None, population.ids[:1], maskable)
     q = numpy.exp(distribution.log_prob(population.masks[:, None]))[:, 0]  # (M,)
     gain = squares.mean(axis=1) - (squares / (len(q) ** 2 * q)).sum(axis=1)
     return gain.mean() / numpy.sqrt(squares).var(axis=1).mean()

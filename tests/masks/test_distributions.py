@@ -1,6 +1,5 @@
 """Every distribution with a log_prob, in one batch of sentences of different lengths, against tables of all masks."""
 
-import itertools
 import math
 
 import numpy
@@ -8,15 +7,12 @@ import pytest
 
 from minimapnet.errors import InputError
 from minimapnet.masks import (
-    BernoulliMasks,
     ConditionalBernoulli,
     FullyExploredMasks,
-    GumbelTopK,
     SinglePosition,
     UniformMasks,
     all_masks,
     base,
-    gumbel_top_k,
 )
 from tests.helpers.mask_checks import all_subsets, chi_square, table
 
@@ -28,10 +24,8 @@ K = numpy.array([3, 1, 2])
 
 MAKE = {
     "uniform": lambda w, maskable, k: UniformMasks(maskable, k),
-    "bernoulli": lambda w, maskable, k: BernoulliMasks(maskable, 0.3),
     "single": lambda w, maskable, k: SinglePosition(w, maskable),
     "conditional": lambda w, maskable, k: ConditionalBernoulli(w, k, maskable),
-    "gumbel": lambda w, maskable, k: GumbelTopK(w, k, maskable),
     "explored": lambda w, maskable, k: FullyExploredMasks(maskable, k),
 }
 every = pytest.mark.parametrize("name", MAKE)
@@ -118,7 +112,7 @@ def test_uniform_masks_are_one_in_n_over_k():
 
 
 def test_all_positions_can_be_masked():
-    for name in ("uniform", "conditional", "gumbel", "explored"):
+    for name in ("uniform", "conditional", "explored"):
         distribution = MAKE[name](WEIGHTS[2:, 1:6], numpy.ones((1, 5), bool), 5)
         positions = distribution.sample(numpy.random.default_rng(9), 3)
         numpy.testing.assert_array_equal(positions, numpy.broadcast_to(numpy.arange(5), (3, 1, 5)))
@@ -142,7 +136,7 @@ class Edge:
         return numpy.full(shape, self.value)
 
 
-@pytest.mark.parametrize("name", ["uniform", "single", "conditional", "bernoulli"])
+@pytest.mark.parametrize("name", ["uniform", "single", "conditional"])
 @pytest.mark.parametrize("value", [0.0, 1 - 2.0**-53])
 def test_the_outermost_random_numbers_stay_on_maskable_positions(name, value):
     distribution = MAKE[name](WEIGHTS, MASKABLE, K)
@@ -155,54 +149,16 @@ def test_single_position_is_the_conditional_bernoulli_of_one():
     numpy.testing.assert_allclose(single.log_prob(positions), conditional.log_prob(positions), rtol=1e-12)
 
 
-def test_gumbel_top_k_sums_over_all_orders():
-    weights = numpy.exp(WEIGHTS[0, :6])
-    distribution = GumbelTopK(WEIGHTS[0, :6], 4)
-    for mask in all_masks(6, 4):
-        expected = 0.0
-        for order in itertools.permutations(mask):
-            left, probability = weights.sum(), 1.0
-            for i in order:
-                probability, left = probability * weights[i] / left, left - weights[i]
-            expected += probability
-        assert distribution.log_prob(mask[None])[0] == pytest.approx(math.log(expected), rel=1e-11)
-
-
-def test_gumbel_top_k_is_exact_where_the_mask_holds_nearly_all_the_weight():
-    """Weights e^40, e^40 and 1, 1: what is left after the first two is 2, not the rounding of 2 e^40 - 2 e^40 + 2."""
-    log_q = GumbelTopK([40.0, 40.0, 0.0, 0.0], 3).log_prob(numpy.array([[[0, 1, 2]], [[0, 1, 3]], [[0, 2, 3]]]))
-    numpy.testing.assert_allclose(log_q[:2, 0], math.log(0.5), rtol=1e-12)
-    assert log_q[2, 0] == pytest.approx(math.log(1 + 1 / 2 + 1 / 4) - 80, rel=1e-12)  # the heavy one first, second, third
-
-
-def test_gumbel_top_k_gives_the_same_in_chunks(monkeypatch):
-    distribution = GumbelTopK(WEIGHTS, K, MASKABLE)
-    whole = table(distribution)
-    monkeypatch.setattr(gumbel_top_k, "TABLE", 64)
-    numpy.testing.assert_array_equal(table(distribution), whole)
-
-
-def test_gumbel_top_k_refuses_what_is_too_much(monkeypatch):
-    large = GumbelTopK(numpy.zeros(20), 11)
-    assert large.sample(numpy.random.default_rng(12), 2).shape == (2, 1, 11)
-    with pytest.raises(InputError, match="up to k = 10: use ConditionalBernoulli"):
-        large.log_prob(numpy.arange(11)[None])
+def test_too_many_masks_to_list(monkeypatch):
     monkeypatch.setattr(base, "MOST_MASKS", 100)
     with pytest.raises(InputError, match="120 masks of 3 out of 10"):
-        GumbelTopK(numpy.zeros(10), 3).inclusion_probabilities()
-
-
-def test_bernoulli_masks_of_nothing_are_part_of_it():
-    coins = BernoulliMasks(2, 0.5)
-    positions = coins.sample(numpy.random.default_rng(13), 4000)
-    assert (positions < 0).all(axis=-1).mean() == pytest.approx(0.25, abs=0.03)
-    assert coins.log_prob(numpy.full((1, 1), -1)) == pytest.approx(2 * math.log(0.5))
+        all_masks(10, 3)
 
 
 BAD = {
     "k above n": (lambda: UniformMasks(4, 5), "between 1 and the 4 maskable positions of sentence 0, but is 5"),
     "k above n of one": (lambda: ConditionalBernoulli(WEIGHTS, [3, 5, 2], MASKABLE), "4 maskable positions of sentence 1"),
-    "k of 0": (lambda: GumbelTopK(numpy.zeros(3), 0), "but is 0"),
+    "k of 0": (lambda: ConditionalBernoulli(numpy.zeros(3), 0), "but is 0"),
     "k not whole": (lambda: UniformMasks(4, 1.5), "whole number"),
     "k by the wrong count": (lambda: UniformMasks(MASKABLE, [1, 2]), "one for each sentence"),
     "empty sentence": (lambda: UniformMasks(0, 1), "sentence 0 of the batch has no maskable position"),
@@ -216,9 +172,8 @@ BAD = {
     "infinite log-odds": (lambda: ConditionalBernoulli([numpy.inf, 0.0], 1), r"log-odds must be finite.*stands inf"),
     "log-odds of minus infinity": (lambda: ConditionalBernoulli([-numpy.inf, 0.0], 1), "leave positions out by `maskable`"),
     "NaN log weights": (lambda: SinglePosition([numpy.nan]), "log weights must be finite"),
-    "infinite log weights": (lambda: GumbelTopK([numpy.inf, 0.0], 1), "log weights must be finite"),
+    "infinite log weights": (lambda: SinglePosition([numpy.inf, 0.0]), "log weights must be finite"),
     "shapes that differ": (lambda: SinglePosition(numpy.zeros(3), [True, True]), r"shape \(1, 2\), not \(1, 3\)"),
-    "a coin that always falls": (lambda: BernoulliMasks(3, 1.0), "above 0 and below 1"),
 }
 
 

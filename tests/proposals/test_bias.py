@@ -72,7 +72,7 @@ def test_position_weights_have_the_bias_that_is_documented(design, k, biased):
     model, ids, proposal = checks.model(), IDS[:1, :4], PositionProposal(k, narrow, 0.2)
     everywhere = numpy.ones(ids.shape, bool)
     masks = checks.list_masks(everywhere, (k,))
-    drawn_from = proposal.distribution(proposal.scores(model, ids, everywhere, None), everywhere)
+    drawn_from = checks.distribution_of(proposal, model, ids, everywhere)
     inclusion = drawn_from.inclusion_probabilities()
     if design == "systematic":
         q = checks.systematic_table(drawn_from, masks)
@@ -96,7 +96,7 @@ def test_positions_are_drawn_as_their_weights_assume():
     proposal = PositionProposal(2, narrow)
     drawn = proposal.draw(None, numpy.zeros((5000, 4), int), numpy.random.default_rng(3))
     everywhere = numpy.ones((1, 4), bool)
-    drawn_from = proposal.distribution(proposal.scores(None, numpy.zeros((1, 4), int), everywhere, None), everywhere)
+    drawn_from = checks.distribution_of(proposal, None, numpy.zeros((1, 4), int), everywhere)
     masks = checks.list_masks(everywhere, (2,))
     table = checks.systematic_table(drawn_from, masks)
     assert chi_square(drawn.positions, {tuple(m): q for m, q in zip(masks[:, 0], table[:, 0], strict=True)}) > 1e-3

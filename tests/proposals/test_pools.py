@@ -82,7 +82,7 @@ def test_the_one_kept_has_its_weight():
         seen.append(score(model, ids, positions, attention_mask).reshape(30, 4))
         return seen[-1].ravel()
 
-    drawn = PoolProposal(2, watched, 4).draw(None, numpy.zeros((30, 5), int), numpy.random.default_rng(5))
+    drawn = PoolProposal(2, ready.MaskScore(watched), 4).draw(None, numpy.zeros((30, 5), int), numpy.random.default_rng(5))
     own = score(None, None, drawn.positions, None)
     assert (seen[0] == own[:, None]).any(axis=1).all()
     numpy.testing.assert_allclose(
@@ -95,7 +95,7 @@ def test_the_one_kept_has_its_weight():
 # Across a batch
 
 
-def comb_counts(probabilities, N):
+def resample_counts(probabilities, N):
     """Integrate over the offset: give how often each candidate is hit on average (M,), and the least and the most."""
     edges = numpy.unique([0, 1, *(N * numpy.cumsum(probabilities) % 1)])
     hits = [
@@ -106,9 +106,9 @@ def comb_counts(probabilities, N):
 
 
 @pytest.mark.parametrize("N", [1, 3, 8])
-def test_the_comb_hits_each_in_proportion(N):
+def test_systematic_resampling_is_in_proportion(N):
     probabilities = numpy.random.default_rng(N).dirichlet(numpy.ones(5))
-    mean, least, most = comb_counts(probabilities, N)
+    mean, least, most = resample_counts(probabilities, N)
     numpy.testing.assert_allclose(mean, N * probabilities, rtol=1e-9)
     assert (least >= numpy.floor(N * probabilities)).all() and (most <= numpy.ceil(N * probabilities)).all()
     assert least.sum() <= N <= most.sum()
@@ -123,7 +123,7 @@ def test_all_pools_of_a_batch_give_the_uniform_expectation(m, N):
     sentence = numpy.repeat([0, 1], m)
     for drawn in pools(6, 2 * m):  # m masks of the first sentence, then of the second
         probabilities, weights = resample_probabilities(norms[sentence, drawn])
-        numpy.add.at(expected, (sentence, drawn), comb_counts(probabilities, N)[0] * weights / N / 6 ** (2 * m))
+        numpy.add.at(expected, (sentence, drawn), resample_counts(probabilities, N)[0] * weights / N / 6 ** (2 * m))
     numpy.testing.assert_allclose(expected, 1 / 12, rtol=1e-9)
     both = numpy.repeat(SIX, 2, axis=1)  # (S, B, K)
     gradient = checks.gradient_sum(model, ids, both, 2 * checks.per_mask(expected.T, both))  # the 1/B is in it already
@@ -139,7 +139,7 @@ def test_pairs_kept_of_a_batch_have_the_uniform_expectation():
     def score(model, rows, positions, attention_mask):
         return table(model, rows, positions, attention_mask) * (1 + 4 * rows[:, 0])
 
-    proposal, samples, shares = BatchPoolProposal(2, score, 12, 3), [], []
+    proposal, samples, shares = BatchPoolProposal(2, ready.MaskScore(score), 12, 3), [], []
     for seed in range(1500):
         drawn = proposal.draw(None, ids, numpy.random.default_rng(seed))
         counted = checks.indicators_of(drawn, MASKS) * checks.importance_of(drawn)[:, None] / 12  # (N, S)
@@ -149,9 +149,9 @@ def test_pairs_kept_of_a_batch_have_the_uniform_expectation():
     assert 0.78 < numpy.mean(shares) < 0.88  # 5 of 6
 
 
-def test_the_combs_offset_is_drawn():
+def test_the_offset_of_resampling_is_drawn():
     """Every position is masked, so the candidates are always the same three: each is kept in proportion to its score."""
-    proposal = BatchPoolProposal(2, lambda model, rows, positions, attention_mask: 1.0 + rows[:, 0], 1)
+    proposal = BatchPoolProposal(2, ready.MaskScore(lambda model, rows, positions, attention_mask: 1.0 + rows[:, 0]), 1)
     ids = numpy.array([[0, 0], [1, 1], [2, 2]])
     kept = [proposal.draw(None, ids, numpy.random.default_rng(seed)).ids[0, 0] for seed in range(1200)]
     assert stats.chisquare(numpy.bincount(kept), [200, 400, 600]).pvalue > 1e-3
@@ -165,7 +165,7 @@ def test_rows_kept_come_with_their_sentences():
         seen.append((rows, positions, attention_mask))
         return 1.0 + rows[:, 0]
 
-    drawn = BatchPoolProposal(2, score, 7, 5).draw(None, ids, numpy.random.default_rng(1), None, tokens)
+    drawn = BatchPoolProposal(2, ready.MaskScore(score), 7, 5).draw(None, ids, numpy.random.default_rng(1), None, tokens)
     rows, positions, mask = seen[0]
     for name, array in (("ids", rows), ("positions", positions), ("attention_mask", mask)):
         assert len(array) == 15 and len(getattr(drawn, name)) == 7, name

@@ -22,7 +22,7 @@ from minimapnet.proposals import (
 )
 from minimapnet.proposals.base import split_weight_over_positions, tau
 from minimapnet.proposals.importance import importance_weights
-from minimapnet.proposals.optimal import optimal_position_proposal
+from minimapnet.proposals.scores import MaskScore
 from tests.helpers import proposal_checks as checks
 from tests.helpers import tiny
 from tests.helpers.mask_checks import chi_square
@@ -33,9 +33,9 @@ wide = checks.fixed_position_scores(WIDE)
 CONTINUES = numpy.arange(11) % 3 == 0
 
 BY_IMPORTANCE = {
-    "single, optimal": (SingleProposal(optimal_position_proposal), (1, 1, 1)),
+    "single, optimal": (SingleProposal(scores.exact_norm), (1, 1, 1)),
     "single, mixed": (SingleProposal(wide, 0.2), (1, 1, 1)),
-    "set": (SetProposal(SHARE, optimal_position_proposal), SIZES),
+    "set": (SetProposal(SHARE, scores.exact_norm), SIZES),
     "set, wide": (SetProposal(SHARE, wide), SIZES),
     "set, tempered": (SetProposal(SHARE, wide, 0.3), SIZES),
     "set, mixed": (SetProposal(SHARE, wide, 1.0, 0.1), SIZES),
@@ -47,9 +47,9 @@ EVERY_KIND = {
     "fully explored": FullyExploredProposal(SHARE, 2),
     "whole word": WholeWordProposal(SHARE, CONTINUES),
     "span": SpanProposal(SHARE),
-    "single": SingleProposal(optimal_position_proposal, 0.1),
-    "set": SetProposal(SHARE, scores.score_each_position(scores.mean_loss), 0.5, 0.1),
-    "position": PositionProposal(SHARE, scores.score_each_position(scores.output_bound), 0.1),
+    "single": SingleProposal(scores.exact_norm, 0.1),
+    "set": SetProposal(SHARE, scores.mean_loss, 0.5, 0.1),
+    "position": PositionProposal(SHARE, scores.output_bound, 0.1),
     "pool": PoolProposal(SHARE, scores.exact_norm, 4),
     "batch pool": BatchPoolProposal(SHARE, scores.norm_from_tokens, 5, 3),
 }
@@ -68,7 +68,7 @@ def test_every_kind_is_tried():
 def test_importance_weights_give_the_uniform_expectation(proposal, k):
     model, masks = checks.model(), checks.list_masks(MASKABLE, k)
     p = checks.uniform(masks)
-    masks_drawn_from = proposal.distribution(proposal.scores(model, IDS, MASKABLE, TOKENS), MASKABLE)
+    masks_drawn_from = checks.distribution_of(proposal, model, IDS, MASKABLE, TOKENS)
     q = numpy.exp(masks_drawn_from.log_prob(masks))  # (S, B)
     numpy.testing.assert_allclose(q.sum(axis=0), 1, rtol=1e-12)
     with numpy.errstate(invalid="ignore"):  # where a sentence has fewer masks, p and q are 0
@@ -82,7 +82,7 @@ def test_unweighted_masks_of_a_proposal_do_not_pass():
     """The sum over all masks would show a wrong weight."""
     model, masks = checks.model(), checks.list_masks(MASKABLE, SIZES)
     proposal = SetProposal(SHARE, wide, 0.3)
-    q = numpy.exp(proposal.distribution(proposal.scores(model, IDS, MASKABLE, TOKENS), MASKABLE).log_prob(masks))
+    q = numpy.exp(checks.distribution_of(proposal, model, IDS, MASKABLE, TOKENS).log_prob(masks))
     found = checks.gradient_sum(model, IDS, masks, checks.per_mask(q, masks), TOKENS)
     expected = checks.gradient_sum(model, IDS, masks, checks.per_mask(checks.uniform(masks), masks), TOKENS)
     with pytest.raises(AssertionError):
@@ -157,7 +157,7 @@ def test_every_kind_draws_for_sentences_of_different_lengths(xp, name, monkeypat
     assert type(drawn.positions) is type(drawn.weights) is numpy.ndarray
     assert drawn.positions.dtype == numpy.int64 and drawn.weights.dtype == numpy.float64
     assert (drawn.weights > 0).tolist() == (drawn.positions != -1).tolist()
-    ids, tokens = (IDS, TOKENS) if drawn.ids is None else (drawn.ids, drawn.attention_mask)
+    ids, tokens = drawn.ids, drawn.attention_mask
     for row, words, mask in zip(drawn.positions, ids, tokens, strict=True):
         b = int(numpy.flatnonzero((words == IDS).all(axis=1) & (mask == TOKENS).all(axis=1))[0])
         masked = row[row >= 0]
@@ -216,11 +216,9 @@ def test_weights_of_sets_explode_and_those_of_pools_do_not():
         found = norms[ids[:, 0, None], positions]
         return numpy.sqrt((found * found).sum(axis=1)) / k
 
-    def of_positions(model, ids, attention_mask, maskable):
-        return norms
-
+    of_positions = checks.PositionScore(lambda ids: norms)
     ids = numpy.tile(numpy.arange(B)[:, None], n)
-    kinds = SetProposal(k, of_positions), SetProposal(k, of_positions, 1 / k), PoolProposal(k, of_masks, 8)
+    kinds = SetProposal(k, of_positions), SetProposal(k, of_positions, 1 / k), PoolProposal(k, MaskScore(of_masks), 8)
     found = [kind.draw(None, ids, numpy.random.default_rng(1)).diagnostics for kind in kinds]
     raw, tempered, pool = (one["effective_sample_size"] for one in found)
     assert raw < 0.25 < 0.95 < pool and raw < tempered
@@ -234,12 +232,8 @@ def test_weights_of_sets_explode_and_those_of_pools_do_not():
 def test_scores_that_are_not_positive(bad):
     ids, place = numpy.zeros((2, 3), int), numpy.array([[1.0, 1.0, 1.0], [1.0, bad, 1.0]])
 
-    def of_masks(model, ids, positions, attention_mask):
-        return numpy.where(numpy.arange(len(ids)) == 2, bad, 1.0)
-
-    def of_positions(model, ids, attention_mask, maskable):
-        return place
-
+    of_masks = MaskScore(lambda model, ids, positions, attention_mask: numpy.where(numpy.arange(len(ids)) == 2, bad, 1.0))
+    of_positions = checks.PositionScore(lambda ids: place)
     kinds = SingleProposal(of_positions), SetProposal(2, of_positions), PositionProposal(2, of_positions)
     for proposal in (*kinds, PoolProposal(2, of_masks, 2), BatchPoolProposal(2, of_masks, 2, 2)):
         with pytest.raises(InputError, match=r"scores must be positive and finite, but at \((1, 1|2,)\) stands"):
@@ -264,7 +258,7 @@ def test_scores_that_are_not_positive(bad):
         ("attention_mask must be of the ids' shape", UniformProposal(1), {"attention_mask": numpy.ones((2, 4))}),
         ("token ids must be of shape", UniformProposal(1), {"ids": numpy.zeros(5, int)}),
         ("token ids must lie between 0 and 2", WholeWordProposal(1, [False] * 3), {"ids": numpy.full((2, 5), 3)}),
-        ("scores must be of shape", PoolProposal(1, lambda *batch: numpy.ones(3), 2), {}),
+        ("scores must be of shape", PoolProposal(1, MaskScore(lambda *batch: numpy.ones(3)), 2), {}),
         ("scores must be of shape", SingleProposal(wide), {}),
         ("would never be drawn", PositionProposal(1, checks.fixed_position_scores(10.0 ** (5 * numpy.arange(5)))), {}),
     ],

@@ -36,7 +36,7 @@ def test_each_position_alone(xp, monkeypatch):
     """In chunks of 4 rows, which the sentences do not fit."""
     model = checks.model()
     monkeypatch.setattr(scores, "ROWS", 4)
-    alone = {name: scores.score_each_position(getattr(scores, name))(model, IDS, TOKENS, MASKABLE) for name in NAMES}
+    alone = {name: getattr(scores, name).score_each_position(model, IDS, TOKENS, MASKABLE) for name in NAMES}
     numpy.testing.assert_allclose(alone["exact_norm"], alone["norm_from_tokens"], rtol=1e-10)
     for name, found in alone.items():
         assert type(found) is numpy.ndarray and found.dtype == numpy.float64

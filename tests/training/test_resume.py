@@ -14,10 +14,10 @@ import numpy
 import pytest
 
 from minimapnet import Bert, InputError, backend
-from minimapnet.mapnet.learner import MapNetBatchPool, MapNetPool, MapNetPosition, MapNetSingle
+from minimapnet.mapnet.learner import MapNetScore
 from minimapnet.mapnet.network import MapNet, MapNetConfig
 from minimapnet.model.optimizer import AdamW
-from minimapnet.proposals import PoolProposal, UniformProposal
+from minimapnet.proposals import BatchPoolProposal, PoolProposal, PositionProposal, SingleProposal, UniformProposal
 from minimapnet.proposals.scores import mean_loss, output_bound
 from minimapnet.training import checkpoint
 from minimapnet.training.evaluation import Evaluation
@@ -115,10 +115,10 @@ def test_stopped_by_a_signal_and_resumed(xp, tmp_path, stop, gradient_accumulati
 
 
 LEARNED = {
-    "single": lambda mapnet: MapNetSingle(mapnet),
-    "pool": lambda mapnet: MapNetPool(0.3, mapnet, 3, objective="cross-entropy"),
-    "batch pool": lambda mapnet: MapNetBatchPool(1, mapnet, kept=4, objective="second-moment"),
-    "position": lambda mapnet: MapNetPosition(0.3, mapnet),
+    "single": lambda mapnet: SingleProposal(MapNetScore(mapnet), 0.3),
+    "pool": lambda mapnet: PoolProposal(0.3, MapNetScore(mapnet, "cross-entropy"), 3, 0.3),
+    "batch pool": lambda mapnet: BatchPoolProposal(1, MapNetScore(mapnet, "second-moment"), 4, uniform_mix=0.3),
+    "position": lambda mapnet: PositionProposal(0.3, MapNetScore(mapnet), 0.3),
 }
 
 
@@ -179,13 +179,14 @@ def test_a_model_that_is_no_longer_finite_is_not_saved(tmp_path):
     class Overflowing(UniformProposal):
         """Spoils the model while it learns, after the update and before the checkpoint of the same step."""
 
-        wants_norms = True
+        def learns_after(self, steps):
+            return True
 
         def draw(self, model, *arguments):
             self.model = model
             return super().draw(model, *arguments)
 
-        def learn(self, norms, lr_scale=1.0):
+        def learn(self, batch, norms, lr_scale=1.0):
             if lr_scale < 0.5:
                 self.model.params["word_embedding"][5] = float("inf")
             return {}

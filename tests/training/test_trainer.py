@@ -83,7 +83,7 @@ def test_dividing_each_part_by_its_own_count_would_be_seen(monkeypatch):
 def test_what_a_record_says(xp):
     run = cases.trainer(made=cases.model("float64"), steps=1, batch_size=5)
     drawn = training_step.draw(run.model, run.text.train, run.proposal, run.settings, 0)
-    batch = (run.model, *drawn[:1], drawn.positions, drawn.weights, drawn.attention_mask)
+    batch = (run.model, drawn.ids, drawn.positions, drawn.weights, drawn.attention_mask)
     loss, grads = gradients(*batch)
     norms = backend.to_host(sequence_gradient_norms(*batch))
     before = run.evaluation.loss(run.model)

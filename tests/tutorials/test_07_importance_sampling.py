@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from minimapnet.proposals.importance import SinglePosition, UniformMixture
-from minimapnet.proposals.optimal import shortfall
+from tests.helpers.proposal_checks import shortfall
 
 
 def example(seed, n=9):
@@ -40,7 +40,7 @@ def test_the_best_share_by_the_packages_own_measure(answers):
     masks, q = numpy.arange(len(norms))[:, None, None], (norms / norms.sum())[:, None]  # (S, 1, 1), (S, 1)
 
     def loss(share):
-        return shortfall(masks, q, UniformMixture(SinglePosition(numpy.log(guessed)), share)).second_moment[0]
+        return shortfall(masks, q, UniformMixture(SinglePosition(numpy.log(guessed)), share))[0][0]
 
     u = answers.best_share(norms, guessed)
     assert 0.05 < u < 0.95  # neither end, so both sides are worse

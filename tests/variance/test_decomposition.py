@@ -19,10 +19,11 @@ from minimapnet.proposals import (
     SpanProposal,
     UniformProposal,
 )
-from minimapnet.proposals.scores import exact_norm, score_each_position
+from minimapnet.proposals.scores import exact_norm
 from minimapnet.variance.accumulators import VarianceAccumulator, removed
 from minimapnet.variance.enumeration import exact_variance
 from tests.helpers import tiny
+from tests.helpers.proposal_checks import PositionScore
 from tests.helpers.variance_population import OneGroup, Population, even_model, exact_share, scores
 
 NAMES = ("data", "mask", "headroom", "mask_share", "headroom_share", "signal")
@@ -205,9 +206,7 @@ def test_the_optimal_single_proposal_wins_all_of_the_headroom(monkeypatch):
     norms = numpy.sqrt(population.squares.sum(axis=0))  # (S, n)
     known = {row.tobytes(): norms[s] for s, row in enumerate(population.ids)}
 
-    def best(model, ids, attention_mask, maskable):
-        return numpy.array([known[row.tobytes()] for row in ids])
-
+    best = PositionScore(lambda ids: numpy.array([known[row.tobytes()] for row in ids]))
     population.lookup(monkeypatch)
     ids = population.ids.repeat(20, axis=0)
     report = decompose_variance(
@@ -268,14 +267,13 @@ def test_a_biased_proposal_has_its_own_variance_and_biases(large, monkeypatch):
 def test_every_kind_of_proposal_goes_through_the_model(xp):
     """Real passes on every backend: what uniform masks must give exactly, and numbers that are finite for the others."""
     model = tiny.model()
-    alone = score_each_position(exact_norm)
     proposals = {
         "uniform": UniformProposal(2),
         "three uniform": UniformProposal(2, 3),
-        "set": SetProposal(2, alone),
+        "set": SetProposal(2, exact_norm),
         "pool": PoolProposal(2, exact_norm, 3),
         "explored": FullyExploredProposal(2, 3),
-        "position": PositionProposal(2, alone),
+        "position": PositionProposal(2, exact_norm),
     }
     report = decompose_variance(model, tiny.IDS, 2, 3, proposals=proposals)
     uniform = report.proposals["uniform"]
