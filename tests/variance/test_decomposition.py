@@ -19,6 +19,7 @@ from minimapnet.proposals import (
     SpanProposal,
     UniformProposal,
 )
+from minimapnet.proposals.base import rows_of
 from minimapnet.proposals.scores import exact_norm
 from minimapnet.variance.accumulators import VarianceAccumulator, removed
 from minimapnet.variance.enumeration import exact_variance
@@ -247,7 +248,8 @@ class Few(Proposal):
 
     def draw(self, model, ids, rng, maskable=None, attention_mask=None):
         positions = self.masks[rng.integers(3, size=len(ids))]
-        return MaskBatch(positions, numpy.full(positions.shape, 1 / positions.shape[1]))
+        weights = numpy.full(positions.shape, 1 / positions.shape[1])
+        return MaskBatch(**rows_of(numpy.arange(len(ids)), ids, None), positions=positions, weights=weights)
 
 
 def test_a_biased_proposal_has_its_own_variance_and_biases(large, monkeypatch):
