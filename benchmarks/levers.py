@@ -29,13 +29,13 @@ from tqdm import tqdm
 
 from minimapnet.experiments import curves, presets, processes, training_runs
 from minimapnet.experiments import timing as step_timing
-from minimapnet.experiments.candidates import POOL, UNIFORM_SHARE
+from minimapnet.experiments.candidates import POOL, UNIFORM_MIX
 from minimapnet.experiments.presets import Run
-from minimapnet.mapnet.learner import MapNetBatchPool, MapNetPool
-from minimapnet.proposals import PoolProposal, UniformProposal
-from minimapnet.proposals.scores import exact_norm
-from minimapnet.training import checkpoint
-from minimapnet.training.proposal_registry import mapnet
+from minimapnet.mapnet.learner import MapNetScore
+from minimapnet.mapnet.network import MapNet, MapNetConfig
+from minimapnet.proposals import PoolProposal
+from minimapnet.proposals.base import Scores
+from minimapnet.training import checkpoint, proposal_registry
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer, run_to_end
 
@@ -47,13 +47,15 @@ WARM_SEED = 100  # not the report's: another start, and other sentences than the
 CACHE = Path("runs/cache")
 
 
-class GatedPool(MapNetPool):
-    """A pool that is uniform for sentences whose scores hardly differ; unbiased, since these do not see the choice."""
+class GatedScore(MapNetScore):
+    """MAPNet's score of masks, equal for all masks of sentences whose scores hardly differ: unbiased as any other."""
 
-    def _score(self, model, ids, positions, attention_mask):
-        scores = super()._score(model, ids, positions, attention_mask).reshape(-1, self.candidates)  # (B, M), means of 1
-        worth_it = numpy.sqrt((scores * scores).mean(axis=1)) >= GATE
-        return numpy.where(worth_it[:, None], scores, 1.0).reshape(-1)
+    def of_masks(self, model, ids, masks, attention_mask=None):
+        scored = super().of_masks(model, ids, masks, attention_mask)
+        scores = scored.relative()  # (B, M)
+        mixed = (1 - UNIFORM_MIX) * scores / scores.mean(axis=1, keepdims=True) + UNIFORM_MIX
+        worth_it = numpy.sqrt((mixed * mixed).mean(axis=1)) >= GATE
+        return Scores(numpy.where(worth_it[:, None], mixed, 1.0), cache=scored.cache)
 
 
 @dataclass(frozen=True)
@@ -66,22 +68,33 @@ class Lever:
     read: int = ROWS  # sentences of a step
 
 
-def _pool(k, uniform=UNIFORM_SHARE, candidates=POOL, kind=MapNetPool):
-    return lambda model, seed, learning: kind(k, mapnet(model, seed), candidates, uniform, learning_rate=learning)
+def _of_registry(kind, **parameters):
+    return lambda model, seed, learning: proposal_registry.make(kind, model, seed, **parameters)
+
+
+def _pool(k, uniform_mix=UNIFORM_MIX, candidates=POOL, kind="mapnet-pool", **parameters):
+    parameters |= {"mask_rate": k, "candidates": candidates, "uniform_mix": uniform_mix, "learn_every": 1}
+    return lambda model, seed, learning: proposal_registry.make(kind, model, seed, learning_rate=learning, **parameters)
+
+
+def _gated_pool(k):
+    def make(model, seed, learning):
+        network = MapNet(MapNetConfig.for_model(model.config), seed)
+        return PoolProposal(k, GatedScore(network, learning_rate=learning), POOL)
+
+    return make
 
 
 def _batch_pool(k):
-    return lambda model, seed, learning: MapNetBatchPool(
-        k, mapnet(model, seed), ROWS, 4, UNIFORM_SHARE, learning_rate=learning
-    )
+    return _pool(k, candidates=4, kind="mapnet-batch-pool", rows=ROWS)
 
 
 def _uniform(k):
-    return lambda model, seed, learning: UniformProposal(k)
+    return _of_registry("uniform", mask_rate=k)
 
 
 def _optimal(k):
-    return lambda model, seed, learning: PoolProposal(k, exact_norm, 8)
+    return _of_registry("optimal-pool", mask_rate=k, candidates=8)
 
 
 LEVERS = [
@@ -92,7 +105,7 @@ LEVERS = [
     Lever("MAPNet pool, 2 masked", _pool(2)),
     Lever("MAPNet pool, 2 masked", _pool(2), FASTER),
     Lever("MAPNet pool, 2 masked, u 0.5", _pool(2, 0.5)),
-    Lever("MAPNet pool, 2 masked, gated", _pool(2, kind=GatedPool)),
+    Lever("MAPNet pool, 2 masked, gated", _gated_pool(2)),
     Lever("MAPNet pool, 40 %", _pool(0.4)),
     Lever("MAPNet pool, 40 %", _pool(0.4), FASTER),
     Lever("MAPNet pool of 64, 40 %", _pool(0.4, candidates=64)),
@@ -108,7 +121,7 @@ def trainer(lever: Lever, settings, text, folder: Path, seed: int) -> Trainer:
     """Make the trainer of a branch, as `experiments.branch_trainer` does for the candidates of the report."""
     chosen, model = settings.branches, training_runs.warm_model(settings, text, folder)
     proposal = lever.make(model, seed, chosen.mapnet_learning_rate)
-    if proposal.wants_norms:
+    if isinstance(proposal.score, MapNetScore):
         proposal.load_state(checkpoint.newest(folder / training_runs.WARM).states()["proposal"])
     training = TrainSettings(
         steps=chosen.steps,

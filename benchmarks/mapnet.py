@@ -3,7 +3,7 @@
     python benchmarks/mapnet.py                     the small size of step.py, on the CPU (about 2 minutes)
     python benchmarks/mapnet.py --sizes tiny small --rounds 30
 
-A training step is the gradient and the model's AdamW. "forward, backward, AdamW" is all of MAPNet: `draw` of MapNetPool less
+A training step is the gradient and the model's AdamW. "forward, backward, AdamW" is all of MAPNet: `draw` of a pool less
 the drawing itself, and `learn`. "draw" and "learn" are these whole; "norms" is what the step takes longer where the norm of
 each sequence's gradient is read from the same backward pass. All in one process, in turns; medians, and their ratios to the
 median of the step.
@@ -18,9 +18,10 @@ import step
 import timing
 
 from minimapnet import gradients, gradients_and_norms
-from minimapnet.mapnet.learner import MapNetPool, MapNetSingle
+from minimapnet.mapnet.learner import UNIFORM_MIX, MapNetScore
 from minimapnet.mapnet.network import MapNet, MapNetConfig
 from minimapnet.model.optimizer import AdamW
+from minimapnet.proposals import PoolProposal, SingleProposal
 from minimapnet.training.proposal_registry import LEARN_EVERY
 
 CANDIDATES, RATE = 8, 1e-3
@@ -34,8 +35,8 @@ class Contest:
         config = MapNetConfig.for_model(self.model.config)
         self.mapnet, self.rng = MapNet(config), numpy.random.default_rng(1)
         self.optimizer, self.own = AdamW(self.model), AdamW(self.mapnet)
-        self.pool = MapNetPool(size.masked_tokens, MapNet(config), CANDIDATES)
-        self.single = MapNetSingle(MapNet(config))
+        self.pool = PoolProposal(size.masked_tokens, MapNetScore(MapNet(config)), CANDIDATES, UNIFORM_MIX)
+        self.single = SingleProposal(MapNetScore(MapNet(config)), UNIFORM_MIX)
         self.df = numpy.ones(self.ids.shape, config.dtype) / self.ids.size
         self.norms = numpy.random.default_rng(2).lognormal(size=len(self.ids))
 
@@ -53,20 +54,20 @@ class Contest:
         self.own.update(RATE)
 
     def draw_single(self):
-        self.single.draw(self.model, self.ids, self.rng)
+        self.single_batch = self.single.draw(self.model, self.ids, self.rng)
 
     def learn_single(self):
-        self.single.learn(self.norms)
+        self.single.learn(self.single_batch, self.norms)
 
     def draw_pool(self):
-        self.pool.draw(self.model, self.ids, self.rng)
+        self.pool_batch = self.pool.draw(self.model, self.ids, self.rng)
 
     def learn_pool(self):
-        self.pool.learn(self.norms)
+        self.pool.learn(self.pool_batch, self.norms)
 
 
 STEP, POOL = "training step", f"pool of {CANDIDATES}"
-VOCAB_SIZE = {
+PARTS = {
     STEP: Contest.training_step,
     "training step with norms": Contest.training_step_with_norms,
     "MAPNet: forward, backward, AdamW": Contest.mapnet_alone,
@@ -79,9 +80,9 @@ VOCAB_SIZE = {
 
 def measure(name: str, rounds: int) -> list[list[str]]:
     """Return the table's rows for one size."""
-    contest, taken = Contest(step.SIZES[name]), {piece: [] for piece in VOCAB_SIZE}
+    contest, taken = Contest(step.SIZES[name]), {piece: [] for piece in PARTS}
     for turn in range(-2, rounds):
-        for piece, work in VOCAB_SIZE.items():
+        for piece, work in PARTS.items():
             start = time.perf_counter()
             work(contest)
             if turn >= 0:

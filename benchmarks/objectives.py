@@ -3,9 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/objectives.py          about 8 minutes; so small a model is fastest in one thread
     OMP_NUM_THREADS=1 python benchmarks/objectives.py --text kjv --seeds 1
 
-A model of two layers and 64 channels learns single masks that MAPNet draws (`MapNetSingle`), for 2,000 steps of 32 sentences
-with a learning rate that goes down to 0. Then all single masks of 400 held-out sentences are computed: correlation and line
-of log-norms, divergence of MAPNet's proposal from the optimal one, and the share of the headroom of k = 1 that it wins.
+A model of two layers and 64 channels learns single masks that MAPNet draws (`mapnet-single`), for 2,000 steps of 32
+sentences with a learning rate that goes down to 0. Then all single masks of 400 held-out sentences are computed: correlation
+and line of log-norms, divergence of MAPNet's proposal from the optimal one, and the share of the headroom of k = 1 that it
+wins.
 """
 
 import argparse
@@ -16,11 +17,12 @@ import numpy
 import timing
 from tqdm import tqdm
 
-from minimapnet import Bert, BertConfig, MapNet, MapNetConfig
-from minimapnet.mapnet.learner import OBJECTIVES, MapNetSingle
+from minimapnet import Bert, BertConfig
+from minimapnet.mapnet.learner import OBJECTIVES
 from minimapnet.mapnet.quality import quality
-from minimapnet.proposals.scores import exact_norm, score_each_position
+from minimapnet.proposals.scores import exact_norm
 from minimapnet.text.load import load_corpus
+from minimapnet.training import proposal_registry
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer, run_to_end
 
@@ -40,16 +42,16 @@ def trained(text, objective: str, uniform: float, seed: int, steps: int):
         mask_token_id=text.mask_token_id,
         pad_token_id=text.pad_token_id,
     )
-    model, mapnet = Bert(config, seed), MapNet(MapNetConfig.for_model(config), seed)
-    proposal = MapNetSingle(mapnet, uniform, objective)
+    model = Bert(config, seed)
+    proposal = proposal_registry.make("mapnet-single", model, seed, uniform_mix=uniform, objective=objective, learn_every=1)
     run_to_end(Trainer(model, text, proposal, TrainSettings(steps=steps, batch_size=32, log_every=steps, seed=seed)))
-    return model, mapnet
+    return model, proposal.score.network
 
 
 def judged(text, model, mapnet, uniform: float) -> dict[str, float]:
     """Hold MAPNet against the exact norms of all single masks of held-out sentences."""
     batch = text.test.batch(numpy.arange(0, len(text.test), max(1, len(text.test) // JUDGED))[:JUDGED])
-    norms = score_each_position(exact_norm)(model, batch.ids, batch.attention_mask, batch.maskable)
+    norms = exact_norm.score_each_position(model, batch.ids, batch.attention_mask, batch.maskable)
     found = quality(norms, mapnet.log_norms(batch.ids, batch.attention_mask), batch.maskable, uniform)
     return {name: getattr(found, name) for name in NAMES}
 

@@ -20,6 +20,7 @@ from matplotlib import pyplot
 
 from minimapnet import Bert, gradients, optimal_position_proposal, plotting, token_gradient_norms, token_losses
 from minimapnet.proposals import SingleProposal, UniformProposal
+from minimapnet.proposals.base import Score, Scores
 from minimapnet.text import grammar
 from minimapnet.training.trainer import Trainer
 from minimapnet.variance.enumeration import exact_variance
@@ -116,15 +117,21 @@ g = numpy.stack([gradient(ids[None], place[None, None]) for place in places])  #
 m = g.mean(axis=0)  # (P,)
 
 
-def score(model, ids, attention_mask, maskable):
-    scores = numpy.zeros(ids.shape)
-    scores[:, places] = at_random
-    return scores  # (B, T)
+class AtRandom(Score):
+    """A score of positions that has nothing to do with norms."""
+
+    def of_masks(self, model, ids, masks, attention_mask=None):
+        raise NotImplementedError
+
+    def of_positions(self, model, ids, maskable, attention_mask=None):
+        scores = numpy.zeros(ids.shape)  # (B, T)
+        scores[:, places] = at_random
+        return Scores(scores)
 
 
 R = 4000
 many = numpy.repeat(ids[None], R, axis=0)  # (R, T)
-drawn = SingleProposal(score).draw(model, many, numpy.random.default_rng(1), numpy.repeat(rows.maskable[:1], R, axis=0))
+drawn = SingleProposal(AtRandom()).draw(model, many, numpy.random.default_rng(1), numpy.repeat(rows.maskable[:1], R, axis=0))
 assert numpy.allclose(drawn.weights[:, 0], 1 / (n * at_random[drawn.positions[:, 0] - places[0]]))  # p / q
 mean = gradient(many, drawn.positions, drawn.weights)  # (P,)
 w = p / at_random

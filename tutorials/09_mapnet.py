@@ -21,9 +21,10 @@ from scipy import special
 
 from minimapnet import MapNet, MapNetConfig, plotting
 from minimapnet.mapnet import objectives
-from minimapnet.mapnet.learner import MapNetSingle
+from minimapnet.mapnet.learner import MapNetScore
 from minimapnet.mapnet.quality import position_probabilities, quality, second_moments
-from minimapnet.proposals.scores import exact_norm, score_each_position
+from minimapnet.proposals import SingleProposal
+from minimapnet.proposals.scores import exact_norm
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer
 
@@ -39,12 +40,12 @@ print(f"{n} words in each sentence of {held_out.ids.shape[1]} tokens")
 # %% [markdown]
 # ## What the best proposal costs
 #
-# `score_each_position(exact_norm)` masks each word of each sentence alone and gives the exact norms, of shape $(B, T)$,
+# `exact_norm.score_each_position` masks each word of each sentence alone and gives the exact norms, of shape $(B, T)$,
 # with zeros at [CLS] and [SEP]. We keep the norms of both sets of sentences, because the model of step 4 will stand still
 # for most of this step. On a clock, we hold them against one forward pass of a MAPNet over the same sentences.
 
 # %%
-exact = score_each_position(exact_norm)
+exact = exact_norm.score_each_position
 mapnet = MapNet(MapNetConfig.for_model(model.config), seed=0)
 
 start = time.perf_counter()
@@ -294,11 +295,11 @@ assert numpy.isclose(gradient @ direction, by_differences, rtol=1e-6)
 # %% [markdown]
 # ## Learning
 #
-# `MapNetSingle` is the proposal of step 7 with a MAPNet for its score: `draw` predicts $f$, draws a word of each sentence
-# from $q$ and gives the weights; `learn` takes the norms $h$ of that draw and makes one AdamW step on MAPNet. In training
-# $h$ comes from the step itself. Our model stands still at first and we know all norms, so we *look up* those of the
-# words drawn, and only these: the learner gets what it would get in training, without the price. For each objective and
-# three seeds: 500 steps of 32 sentences, with a learning rate that falls to zero.
+# `MapNetScore` is a score as any other, and the proposal of step 7 takes it: `draw` predicts $f$, draws a word of each
+# sentence from $q$ and returns the weights; `learn` takes what was drawn with its norms $h$, and makes one AdamW step on
+# MAPNet. In training $h$ comes from the step itself. Our model stands still at first and we know all norms, so we *look
+# up* those of the words drawn, and only these: the learner gets what it would get in training, without the price. For
+# each objective and three seeds: 500 steps of 32 sentences, with a learning rate that falls to zero.
 #
 # For comparison, something simpler than a network: a *table* with one number for each word of the vocabulary, the
 # logarithm of the root mean square of the norms that it has in the sentences to learn from, which the second exercise of
@@ -312,13 +313,13 @@ STEPS, SEEDS = 500, 3
 def learn(objective, seed):
     """Learn from single draws -> the MAPNet, and its shares of the headroom won [(step, share), ...]."""
     mapnet = MapNet(MapNetConfig.for_model(model.config), seed)
-    proposal = MapNetSingle(mapnet, UNIFORM, objective)
+    proposal = SingleProposal(MapNetScore(mapnet, objective), UNIFORM)
     rng, curve = numpy.random.default_rng(seed), [(0, 0.0)]
     for step in range(STEPS):
         some = rng.integers(0, len(seen.ids), 32)  # (32,): sentences
         drawn = proposal.draw(model, seen.ids[some], rng, seen.maskable[some])  # positions, weights (32, 1)
         h = drawn.weights[:, 0] * norms_seen[some, drawn.positions[:, 0]]  # (32,)
-        proposal.learn(h, lr_scale=1 - step / STEPS)
+        proposal.learn(drawn, h, lr_scale=1 - step / STEPS)
         if (step + 1) % 50 == 0:
             curve.append((step + 1, judge(mapnet.log_norms(held_out.ids)).won))
     return mapnet, curve
@@ -501,7 +502,7 @@ def train_on(schedule):
 
     judge_now(0)
     settings = TrainSettings(steps=300, batch_size=32, learning_rate=1e-3, schedule=schedule, checkpoint_every=0)
-    Trainer(moving, text, MapNetSingle(mapnet, UNIFORM), settings, on_step=when_due).run()
+    Trainer(moving, text, SingleProposal(MapNetScore(mapnet), UNIFORM), settings, on_step=when_due).run()
     return stages, norms_then
 
 

@@ -23,10 +23,10 @@ from tqdm import tqdm
 from minimapnet import MapNet, MapNetConfig, plotting, sequence_gradient_norms
 from minimapnet.backend import generator
 from minimapnet.experiments import curves
-from minimapnet.mapnet.learner import MapNetPool, MapNetSingle
+from minimapnet.mapnet.learner import MapNetScore
 from minimapnet.mapnet.quality import quality
-from minimapnet.proposals import SingleProposal, UniformProposal
-from minimapnet.proposals.scores import exact_norm, score_each_position
+from minimapnet.proposals import PoolProposal, SingleProposal, UniformProposal
+from minimapnet.proposals.scores import exact_norm
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer
 
@@ -173,21 +173,18 @@ assert hot_loss > before + 0.05
 
 # %%
 UNIFORM = 0.2  # share of uniform masks in every proposal that goes by scores
-exact = score_each_position(exact_norm)
-
-teacher = MapNetSingle(MapNet(MapNetConfig.for_model(model.config), seed=0), UNIFORM)
+teacher = SingleProposal(MapNetScore(MapNet(MapNetConfig.for_model(model.config), seed=0)), UNIFORM)
 learning_steps = 400
 for step in tqdm(range(learning_steps), desc="MAPNet learns", disable=None):
     rng = generator(0, "MAPNet learns", step)
     batch = text.train.batch(rng.integers(0, len(text.train), 32))
     drawn = teacher.draw(model, batch.ids, rng, batch.maskable)
     norms = sequence_gradient_norms(model, batch.ids, drawn.positions, drawn.weights)
-    teacher.learn(norms, lr_scale=1 - step / learning_steps)
+    teacher.learn(drawn, norms, lr_scale=1 - step / learning_steps)
 
 judged = text.test.batch(numpy.arange(64))
-found = quality(
-    exact(model, judged.ids, None, judged.maskable), teacher.mapnet.log_norms(judged.ids), judged.maskable, UNIFORM
-)
+exact = exact_norm.score_each_position(model, judged.ids, None, judged.maskable)
+found = quality(exact, teacher.score.network.log_norms(judged.ids), judged.maskable, UNIFORM)
 print(f"headroom of single masks: {found.headroom:.0%} of the second moment; MAPNet wins {found.won:.0%} of it")
 assert found.headroom > 0.6 and found.won > 0.4
 
@@ -209,7 +206,8 @@ SEEDS, STEPS = 4, 200
 
 
 def mapnet_pool():
-    proposal = MapNetPool(2, MapNet(teacher.mapnet.config), candidates=16, uniform=UNIFORM, learning_rate=2e-4)
+    score = MapNetScore(MapNet(teacher.score.network.config), learning_rate=2e-4)
+    proposal = PoolProposal(2, score, candidates=16, uniform_mix=UNIFORM)
     proposal.load_state(teacher.state())
     return proposal
 
@@ -219,7 +217,7 @@ proposals = {
     "uniform, 2 masked": lambda: UniformProposal(2),
     "uniform, 6 masked": lambda: UniformProposal(6),
     "MAPNet pool": mapnet_pool,
-    "optimal single": lambda: SingleProposal(exact, UNIFORM),
+    "optimal single": lambda: SingleProposal(exact_norm, UNIFORM),
 }
 
 
@@ -241,13 +239,13 @@ def branch(name, seed):
     return curve, trainer.seconds / STEPS
 
 
-curves, seconds = {name: {} for name in proposals}, {name: [] for name in proposals}
+runs, seconds = {name: {} for name in proposals}, {name: [] for name in proposals}
 for seed in range(SEEDS):  # in turns, so that a busy minute of the machine hits all of them
     for name in proposals:
-        curves[name][seed], taken = branch(name, seed)
+        runs[name][seed], taken = branch(name, seed)
         seconds[name].append(taken)
 
-finals = {name: numpy.mean([curves.final_loss(curve) for curve in runs.values()]) for name, runs in curves.items()}
+finals = {name: numpy.mean([curves.final_loss(curve) for curve in seeds.values()]) for name, seeds in runs.items()}
 baseline = min((name for name in proposals if name.startswith("uniform")), key=finals.get)
 print(f"the best uniform masks: {baseline}")
 
@@ -258,16 +256,16 @@ print(f"the best uniform masks: {baseline}")
 # %% tags=["picture"]
 figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.4), width_ratios=(1.3, 1))
 looks = dict(zip(proposals, [*plotting.UNIFORM[:2], plotting.BASELINE, *plotting.RIVALS[1:3]], strict=True))
-for name, runs in curves.items():
+for name, seeds in runs.items():
     colour, line, mark = looks[name]
-    mean_curve = numpy.mean([curves.smoothed(curve) for curve in runs.values()], axis=0)  # (E, 2)
+    mean_curve = numpy.mean([curves.smoothed(curve) for curve in seeds.values()], axis=0)  # (E, 2)
     left.plot(*mean_curve.T, color=colour, ls=line, marker=mark, markersize=4, label=name)
 left.axhline(finals[baseline], color="#777777", lw=1, ls=(0, (1, 2)))
 left.set(xlabel="step of 4 sentences", ylabel="validation loss, nats a word", title="Mean of four seeds")
 left.legend()
 for place, name in enumerate(reversed(proposals)):
     colour, _, mark = looks[name]
-    ends = [curves.final_loss(curves[name][seed]) - curves.final_loss(curves[baseline][seed]) for seed in curves[name]]
+    ends = [curves.final_loss(runs[name][seed]) - curves.final_loss(runs[baseline][seed]) for seed in runs[name]]
     mean, interval = curves.interval(ends)
     right.plot(ends, [place - 0.25] * SEEDS, "|", color=colour, markersize=9)
     bar = None if name == baseline else plotting.error_bar(mean, interval)
@@ -292,9 +290,7 @@ pyplot.show()
 
 # %%
 cost = {name: numpy.median(taken) for name, taken in seconds.items()}
-comparisons = {
-    name: curves.comparison(name, curves[name], baseline, curves[baseline]) for name in proposals if name != baseline
-}
+comparisons = {name: curves.comparison(name, runs[name], baseline, runs[baseline]) for name in proposals if name != baseline}
 
 
 def words(mean, ends, form):
