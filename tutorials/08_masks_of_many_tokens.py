@@ -576,6 +576,10 @@ assert (c < 0).all() and ratio < 0.5
 # each would have lowered the data variance, too. In the project's long runs, disjoint masks did not train faster than
 # uniform ones ([RESULTS.md](../benchmarks/RESULTS.md), `minimapnet compare`).
 #
+# Two more kinds of masks need no scores: whole words (of a word's pieces all or none are masked) and spans of neighbouring
+# tokens. They make the guesses harder, not the gradient less noisy, and change the objective: both are biased for that of
+# uniform masks. `minimapnet train --proposal whole-word` and `--proposal span` train with them.
+#
 # ## What to take from this
 #
 # Mask variance of masks of two words, as a share of that of uniform masks, at equal numbers of rows that give a gradient;
