@@ -160,9 +160,9 @@ def count_step(cuda: bool):
     with stand_in.in_use(cuda):
         on_device = Bert.from_pretrained(trained.FOLDER / "bert")
         optimizer = AdamW(on_device)
-        with stand_in.counted() as tally:
+        with stand_in.counted() as counted:
             train_step(on_device, optimizer, *draw(0, rows=32))
-    return tally
+    return counted
 
 
 plain = count_step(cuda=False)
@@ -254,9 +254,9 @@ with stand_in.in_use():
         "AdamW": (lambda: kernels.adamw_step(*flat, 1, 65536, **adamw), 4 + 3),
     }
     for name, (call, least) in calls.items():
-        with stand_in.counted() as tally:
+        with stand_in.counted() as counted:
             call()
-        counts[name] = tally.launches, tally.moved / x.nbytes, least
+        counts[name] = counted.launches, counted.moved / x.nbytes, least
 print(f"{'kernel':18}  launches  passes  passes of one kernel")
 for name, (launches, passes, least) in counts.items():
     print(f"{name:18} {launches:9} {passes:7.0f} {least:8}")

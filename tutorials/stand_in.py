@@ -42,7 +42,7 @@ OPERATORS = """
 
 
 @dataclass
-class Tally:
+class Counts:
     """What a device was asked for: launches, the bytes that they read and wrote, and what went to the device and back.
 
     `moved` counts every array that an operation takes or gives, whole; the CUDA kernels add nothing to it. A wait is a
@@ -57,16 +57,16 @@ class Tally:
     waits: int = 0
 
 
-_tally, _paused = Tally(), False
+_counts, _paused = Counts(), False
 
 
 @contextmanager
-def counted() -> Iterator[Tally]:
-    """Return the tally of what is done within the block."""
-    global _tally
-    _tally = Tally()
-    yield _tally
-    _tally = Tally()
+def counted() -> Iterator[Counts]:
+    """Return the counts of what is done within the block."""
+    global _counts
+    _counts = Counts()
+    yield _counts
+    _counts = Counts()
 
 
 @contextmanager
@@ -103,7 +103,7 @@ def _cuda():
 
     def counted_launch(*args):
         global _paused
-        _tally.launches += 1
+        _counts.launches += 1
         _paused = True  # what the emulation does to its arrays is not what a device would do
         try:
             return launch(*args)
@@ -121,9 +121,9 @@ def _count_launches_of(function):
         arrays = [one for one in (*args, *options.values()) if isinstance(one, ndarray)]
         nothing_done = function.__name__ == "ascontiguousarray" and arrays and arrays[0].flags.c_contiguous
         if not _paused and not nothing_done:
-            _tally.launches += 1
+            _counts.launches += 1
             read = {id(one): one.nbytes for one in arrays}  # x * x reads one array, not two
-            _tally.moved += sum(read.values()) + (result.nbytes if isinstance(result, ndarray) else 0)
+            _counts.moved += sum(read.values()) + (result.nbytes if isinstance(result, ndarray) else 0)
         return result
 
     return counting
@@ -154,21 +154,21 @@ def _count_transfers() -> None:
     def sent(data, dtype=None):
         device = send(data, dtype)
         if not _paused and not isinstance(data, ndarray):
-            _tally.transfers += 1
-            _tally.to_device += device.nbytes
+            _counts.transfers += 1
+            _counts.to_device += device.nbytes
         return device
 
     def fetched(self):
         if not _paused:
-            _tally.transfers += 1
-            _tally.waits += 1
-            _tally.to_host += self.nbytes
+            _counts.transfers += 1
+            _counts.waits += 1
+            _counts.to_host += self.nbytes
         return fetch(self)
 
     def asked(self):
-        _tally.transfers += 1
-        _tally.waits += 1
-        _tally.to_host += self.nbytes
+        _counts.transfers += 1
+        _counts.waits += 1
+        _counts.to_host += self.nbytes
         return number(self)
 
     strict_cupy.asarray, ndarray.get, ndarray._number = sent, fetched, asked
