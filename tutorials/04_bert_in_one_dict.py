@@ -38,7 +38,7 @@ import minimapnet
 from minimapnet import plotting
 from minimapnet.model import layers
 from minimapnet.model.attention import attention_forward
-from minimapnet.model.batch import check_sentences
+from minimapnet.model.batch import sentence_batch
 from minimapnet.model.optimizer import AdamW
 from minimapnet.proposals import UniformProposal
 from minimapnet.text import grammar
@@ -374,7 +374,7 @@ pyplot.show()
 # %%
 def attention_weights(model, ids):
     """Return the attention weights of every layer, (B, H, T, T) each."""
-    _, (_, caches) = model.encoder_forward(check_sentences(model.config, ids))
+    _, (_, caches) = model.encoder_forward(sentence_batch(model.config, ids))
     return [attention_cache[1] for (_, attention_cache), *_ in caches]
 
 

@@ -1,21 +1,25 @@
 """Losses and gradients of masked batches: the two questions that a model is asked when it learns.
 
-A batch is cut into parts (see `split_batch` of the backend's kernels), each of which goes forward and backward through the
-whole model by itself, so that only one part's activations are alive at a time in each thread.
+A batch goes through the model part by part (see `model.batch.map_parts`), so that only one part's activations are alive at a
+time in each thread.
 """
+
+from typing import NamedTuple
 
 import numpy
 
 from minimapnet import backend
+from minimapnet.backend import Array
 from minimapnet.errors import InputError
 from minimapnet.gradient_norms.accumulators import GradientAccumulator, gather
 from minimapnet.gradient_norms.ghost_norm import GradientNormAccumulator
 from minimapnet.model import parameters
-from minimapnet.model.batch import masked_batch
+from minimapnet.model.batch import MaskedBatch, map_parts, masked_batch
+from minimapnet.model.bert import Bert
 from minimapnet.model.layers import Dropout
 
 
-def token_losses(model, ids, positions, attention_mask=None, token_type_ids=None):
+def token_losses(model: Bert, ids, positions, attention_mask=None, token_type_ids=None) -> Array:
     """Return -log P(token | the sentence without its masked tokens) in nats for every masked position.
 
     ids (B, T) are the *unmasked* tokens, positions (B, K) those to mask, padded with -1; attention_mask (B, T) is 1 at
@@ -26,16 +30,16 @@ def token_losses(model, ids, positions, attention_mask=None, token_type_ids=None
     batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
     losses = backend.xp.zeros(numpy.shape(positions), model.config.dtype)  # (B, K)
 
-    def work(where):
-        part = batch.part(where)
-        losses.reshape(-1)[backend.to_device(part.places)] = model.forward(part)[0]
+    def work(part: MaskedBatch, _):
+        losses.reshape(-1)[backend.to_device(part.mask_slots)] = model.forward(part)[0]
 
-    B, T = batch.sentences.inputs.shape
-    backend.kernels.run([lambda where=where: work(where) for where in backend.kernels.split_batch(B, T)])
+    map_parts(batch, work)
     return losses
 
 
-def gradients(model, ids, positions, weights=None, attention_mask=None, token_type_ids=None, dropout_key=None, out=None):
+def gradients(
+    model: Bert, ids, positions, weights=None, attention_mask=None, token_type_ids=None, dropout_key=None, out=None
+) -> tuple[float, dict[str, Array]]:
     """Return the loss and its gradient with respect to every parameter.
 
     loss = (1/B) sum_b sum_j weights[b, j] * token_loss[b, j]; weights (B, K) are 1/k by default, with k the number of
@@ -47,54 +51,80 @@ def gradients(model, ids, positions, weights=None, attention_mask=None, token_ty
 
     Raises InputError as `token_losses` does, and for weights or `out` of another shape.
     """
-    batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
-    dlosses = loss_weights(positions, weights, model.config.dtype)
-    loss, views, _ = _forward_backward(model, batch, dlosses, dropout_key, out, norms=False)
+    arguments = ids, positions, weights, attention_mask, token_type_ids, dropout_key, out
+    loss, views, _ = _gradients(model, *arguments, norms=False)
     return loss, views
 
 
 def gradients_and_norms(
-    model, ids, positions, weights=None, attention_mask=None, token_type_ids=None, dropout_key=None, out=None
-):
-    """Return what `gradients` gives and, from the same pass, the norm of each sequence's gradient.
+    model: Bert, ids, positions, weights=None, attention_mask=None, token_type_ids=None, dropout_key=None, out=None
+) -> tuple[float, dict[str, Array], Array]:
+    """Return what `gradients` returns and, from the same pass, the norm of each sequence's gradient.
 
     -> (loss, {name: array}, norms (B,)). The norm is that of the sequence's own loss sum_j weights[b, j] * token_loss[b, j],
-    without the batch's 1/B, as `sequence_gradient_norms` gives it. Arguments and errors as for `gradients`.
+    without the batch's 1/B, as `sequence_gradient_norms` returns it. Arguments and errors as for `gradients`.
     """
+    return _gradients(model, ids, positions, weights, attention_mask, token_type_ids, dropout_key, out, norms=True)
+
+
+def _gradients(model, ids, positions, weights, attention_mask, token_type_ids, dropout_key, out, norms: bool):
     batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
     dlosses = loss_weights(positions, weights, model.config.dtype)
-    return _forward_backward(model, batch, dlosses, dropout_key, out, norms=True)
-
-
-def _forward_backward(model, batch, dlosses, dropout_key, out, norms):
     if out is not None and (out.shape != model.flat.shape or out.dtype != model.flat.dtype):
         raise InputError(f"out must be a buffer like the model's, {model.flat.dtype} {model.flat.shape}")
-    dlosses = backend.to_device(dlosses.reshape(-1)[batch.places])  # (N,)
-    dropout = dropout_key and Dropout(model.config, *dropout_key)
-    B, T = batch.sentences.inputs.shape
-    parts = backend.kernels.split_batch(B, T)
-    accumulators = [GradientAccumulator() for _ in range(backend.kernels.workers(len(parts)))]
-
-    def work(number):
-        where, accumulator = parts[number], accumulators[number % len(accumulators)]
-        part, d = batch.part(where), dlosses[batch.tokens(where)]  # (N of the part,)
-        losses, cache = model.forward(part, dropout)
-        if norms:
-            accumulator = GradientNormAccumulator(part.by_sentence, model.config.tie_word_embeddings, gradients=accumulator)
-        model.backward(d, cache, accumulator)
-        return losses @ d, sum(accumulator.squares.values()) if norms else None
-
-    found = backend.kernels.run([lambda number=number: work(number) for number in range(len(parts))])
+    dropout = Dropout(model.config, *dropout_key) if dropout_key else None
+    result = backward_pass(model, batch, dlosses, norms=norms, dropout=dropout)
     flat = parameters.empty_flat(model.shapes, model.config.dtype) if out is None else out
     views = parameters.flat_views(flat, model.shapes)
-    gather(accumulators, views, model.decoder_name)
-    loss = float(sum(part_loss for part_loss, _ in found))
+    gather(result.accumulators, views, model.decoder_name)
     if not norms:
-        return loss, views, None
-    return loss, views, (B * backend.xp.sqrt(backend.xp.concatenate([s for _, s in found]))).astype(model.config.dtype)
+        return result.loss, views, None
+    squares = sum(result.squares.values())  # (B,)
+    return result.loss, views, (len(positions) * backend.xp.sqrt(squares)).astype(model.config.dtype)
 
 
-def loss_weights(positions, weights, dtype) -> numpy.ndarray:
+class BackwardPass(NamedTuple):
+    """The loss, squared gradient norms {layer or parameter: (B,)}, empty without norms, and the accumulators to gather."""
+
+    loss: float
+    squares: dict[str, Array]
+    accumulators: list
+
+
+def backward_pass(
+    model: Bert,
+    batch: MaskedBatch,
+    dlosses: numpy.ndarray,
+    *,
+    gradients: bool = True,
+    norms: bool = False,
+    dropout: Dropout | None = None,
+) -> BackwardPass:
+    """Take a batch forward and backward: dlosses (B, K), a host array, are the loss's slopes by the masked tokens' losses.
+
+    With `gradients` the accumulators hold the gradient for `gather`; with `norms` each sequence's squared norms are summed.
+    """
+    dlosses = backend.to_device(dlosses.reshape(-1)[batch.mask_slots])  # (N,)
+
+    def work(part: MaskedBatch, accumulator):
+        d = dlosses[batch.masked_tokens(part.sentences.rows)]  # (N of the part,)
+        losses, cache = model.forward(part, dropout)
+        if norms:
+            accumulator = GradientNormAccumulator(part.by_sentence, model.config.tie_word_embeddings, accumulator)
+        model.backward(d, cache, accumulator)
+        return losses @ d, accumulator.squares if norms else {}
+
+    results, accumulators = map_parts(batch, work, GradientAccumulator if gradients else None)
+    loss = float(sum(part_loss for part_loss, _ in results))
+    return BackwardPass(loss, concatenate_by_name([squares for _, squares in results]), accumulators)
+
+
+def concatenate_by_name(tables: list[dict[str, Array]]) -> dict[str, Array]:
+    """Return {name: the arrays of that name of all tables, one behind the other}."""
+    return {name: backend.xp.concatenate([table[name] for table in tables]) for name in tables[0]}
+
+
+def loss_weights(positions, weights, dtype: str) -> numpy.ndarray:
     """Return each masked token's factor in the loss, (1/B) * weights[b, j] or (1/B) (1/k), as a host array (B, K)."""
     positions = backend.to_host(positions)
     if weights is None:

@@ -3,16 +3,20 @@
 Axis letters: B sentences, T tokens, K places for masked positions in a row, N masked tokens of one sentence.
 """
 
+from collections.abc import Iterator
 from itertools import groupby, pairwise
 
 import numpy
 
 from minimapnet import backend
+from minimapnet.backend import Array
 from minimapnet.errors import InputError
 from minimapnet.gradient_norms.ghost_norm import GradientNormAccumulator
-from minimapnet.gradient_norms.gradients import loss_weights
+from minimapnet.gradient_norms.gradients import backward_pass, concatenate_by_name, loss_weights
 from minimapnet.gradient_norms.token_replicas import batch_size_that_fits, input_factors, replicas_backward
-from minimapnet.model.batch import masked_batch
+from minimapnet.model.batch import MaskedBatch, map_parts, masked_batch
+from minimapnet.model.bert import Bert
+from minimapnet.model.config import BertConfig
 
 MEMORY_BUDGET = 24 * 2**20  # bytes that the replicas may fill
 
@@ -31,18 +35,8 @@ def sequence_gradient_norms(model, ids, positions, weights=None, attention_mask=
 def sequence_squares(model, ids, positions, weights=None, attention_mask=None, token_type_ids=None):
     """Return the squares of `sequence_gradient_norms` by group of parameters: {group: (B,)}, which add up to the whole."""
     batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
-    B, T = batch.sentences.inputs.shape
-    weights = loss_weights(positions, weights, model.config.dtype) * B
-    dlosses = backend.to_device(weights.reshape(-1)[batch.places])  # (N,)
-
-    def work(where):
-        part = batch.part(where)
-        accumulator = GradientNormAccumulator(part.by_sentence, model.config.tie_word_embeddings)
-        model.backward(dlosses[batch.tokens(where)], model.forward(part)[1], accumulator)
-        return accumulator.squares
-
-    found = backend.kernels.run([lambda where=where: work(where) for where in backend.kernels.split_batch(B, T)])
-    groups = by_group({name: backend.xp.concatenate([one[name] for one in found]) for name in found[0]})
+    dlosses = loss_weights(positions, weights, model.config.dtype) * len(positions)
+    groups = by_group(backward_pass(model, batch, dlosses, gradients=False, norms=True).squares)
     return {name: values.astype(model.config.dtype) for name, values in groups.items()}
 
 
@@ -67,15 +61,18 @@ def token_squares(model, ids, positions, attention_mask=None, token_type_ids=Non
     if memory_budget <= 0:
         raise InputError(f"memory_budget must be a positive number of bytes, not {memory_budget!r}")
     batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
-    B, T = batch.sentences.inputs.shape
-    parts = [part for where in backend.kernels.split_batch(B, T) if len((part := batch.part(where)).places)]
-    replicas = _replicas_that_fit(model.config, T, batch.width, memory_budget // backend.kernels.workers(len(parts)))
-    found = backend.kernels.run([lambda part=part: by_group(_part_squares(model, part, replicas)) for part in parts])
-    places = backend.to_device(batch.places)
-    table = {}
-    for name in found[0]:
+    B, T = batch.shape
+    workers = backend.kernels.workers(len(backend.kernels.split_batch(B, T)))
+    replicas = _replicas_that_fit(model.config, T, batch.width, memory_budget // workers)
+
+    def work(part: MaskedBatch, _):
+        return by_group(_part_squares(model, part, replicas)) if len(part.mask_slots) else None
+
+    squares = concatenate_by_name([result for result in map_parts(batch, work)[0] if result])  # {group: (N,)}
+    mask_slots, table = backend.to_device(batch.mask_slots), {}
+    for name, values in squares.items():
         table[name] = backend.xp.zeros(numpy.shape(positions), model.config.dtype)  # (B, K)
-        table[name].reshape(-1)[places] = backend.xp.concatenate([one[name] for one in found])
+        table[name].reshape(-1)[mask_slots] = values
     return table
 
 
@@ -107,7 +104,7 @@ def group_of(name: str) -> str:
     return f"{layer.replace('layer', 'layer ')} {'feed-forward' if part.startswith('feed') else 'attention'}"
 
 
-def _replicas_that_fit(config, tokens, masked, memory_budget):
+def _replicas_that_fit(config: BertConfig, tokens: int, masked: int, memory_budget: int) -> int:
     """Return the number of replicas, `masked` of a sentence, whose arrays fit into the budget while one layer goes back."""
     C, F, scores = config.hidden_size, config.intermediate_size, config.num_attention_heads * tokens
     wide = batch_size_that_fits(masked, 1, tokens, C, F) / masked  # the share of them that is in the feed-forward
@@ -116,60 +113,63 @@ def _replicas_that_fit(config, tokens, masked, memory_budget):
     return max(1, memory_budget // replica)
 
 
-def _part_squares(model, part, replicas):
+def _part_squares(model: Bert, part: MaskedBatch, replicas: int) -> dict[str, Array]:
     """Return {layer or parameter: squares (N,)} for the N masked tokens of a part of the batch."""
     # Forward once, then back through everything above the last layer's attention. There a token's loss lives in its own row,
     # so the N rows are all the replicas there are, and every product is rank one.
+    T = part.shape[1]
     _, (encoder_cache, head_cache, residual) = model.forward(part)
     embedding_cache, caches = encoder_cache
-    mixing_cache, tokenwise_cache, rows, _ = caches[-1]
+    attention_cache, output_cache, ffn_cache, token_index, _ = caches[-1]
+    last = len(caches) - 1
     accumulator = GradientNormAccumulator(lambda rows: rows[:, None], model.config.tie_word_embeddings)
     dhidden = model.head_backward(residual, head_cache, accumulator)  # (N, C): every loss has the weight 1
-    dx, dmixed = model.tokenwise_backward(len(caches) - 1, dhidden, tokenwise_cache, accumulator)  # (N, C), (N, C)
+    dx = model.ffn_backward(last, dhidden, ffn_cache, accumulator)  # (N, C)
+    dx, dcontext = model.attention_output_backward(last, dx, output_cache, accumulator)  # (N, C), (N, C)
 
     # Below it a token's loss has spread over its sentence: from here on each token has a replica of all T rows.
-    below = (embedding_cache, caches[:-1]), mixing_cache
+    below = (embedding_cache, caches[:-1]), attention_cache
     factors = input_factors(caches[:-1])  # {layer: (B, min(T, C + 1), T)}
     parameters = {id(array) for array in model.params.values()}
-    of_tokens = dx, dmixed, rows, *(accumulator.decoding or ())  # (N, ...)
-    found = []
+    of_tokens = dx, dcontext, token_index, *(accumulator.decoding or ())  # (N, ...)
+    tables = []
     for sentences, tokens in _chunks(part.starts, replicas):
         S = sentences.stop - sentences.start
-        dx, dmixed, rows, *decoding = (array[tokens].reshape(S, -1, *array.shape[1:]) for array in of_tokens)  # (S, R, ...)
+        chunk = (array[tokens].reshape(S, -1, *array.shape[1:]) for array in of_tokens)  # (S, R, ...)
+        dx, dcontext, index, *decoding = chunk
         dense = GradientNormAccumulator(
             None, accumulator.tied, factors={name: factor[sentences] for name, factor in factors.items()}
         )
         dense.decoding = [array.swapaxes(0, 1) for array in decoding]  # (R, S, 1, C), (R, S, 1, V)
-        replicas_backward(model, dx, dmixed, rows, _rows_of(below, sentences, parameters), dense)
-        found.append({name: values.T.reshape(-1) for name, values in dense.squares.items()})  # (S*R,)
-    squares = {name: backend.xp.concatenate([one[name] for one in found]) for name in found[0]}
-    return accumulator.squares | squares
+        replicas_backward(model, dx, dcontext, index % T, _rows_of(below, sentences, parameters), dense)
+        tables.append({name: values.T.reshape(-1) for name, values in dense.squares.items()})  # (S*R,)
+    return accumulator.squares | concatenate_by_name(tables)
 
 
-def _chunks(starts, replicas):
+def _chunks(starts: numpy.ndarray, replicas: int) -> Iterator[tuple[slice, slice]]:
     """Return the slices (of sentences, of masked tokens) that go back together, at most `replicas` tokens of them.
 
     They are neighbouring sentences with equally many masked tokens, or some of the masked tokens of one sentence. `starts`
     (B + 1,) says where each sentence's tokens begin.
     """
-    starts = starts.tolist()
-    counts = [stop - start for start, stop in pairwise(starts)]
+    first = starts.tolist()
+    counts = [stop - start for start, stop in pairwise(first)]
     for count, neighbours in groupby(range(len(counts)), key=counts.__getitem__):
         numbers, most = list(neighbours), max(1, replicas // max(1, count))
         for b in range(numbers[0], numbers[-1] + 1, most):
             sentences = slice(b, min(b + most, numbers[-1] + 1))
-            stop = starts[sentences.stop]
-            for token in range(starts[b], stop, replicas):
+            stop = first[sentences.stop]
+            for token in range(first[b], stop, replicas):
                 yield sentences, slice(token, min(token + replicas, stop))
 
 
-def _rows_of(cache, where, parameters):
+def _rows_of(cache, rows: slice, parameters: set[int]):
     """Return what some of the sentences have in a cache.
 
     That is their rows of every array, but the parameters (by id) as they are.
     """
     if isinstance(cache, (tuple, list)):
-        return type(cache)([_rows_of(part, where, parameters) for part in cache])
+        return type(cache)([_rows_of(part, rows, parameters) for part in cache])
     if id(cache) in parameters or not hasattr(cache, "shape"):
         return cache
-    return cache[where]
+    return cache[rows]

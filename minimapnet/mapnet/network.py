@@ -11,9 +11,10 @@ Axis letters: B sentences, T tokens, C channels of MAPNet.
 from dataclasses import dataclass, field
 
 from minimapnet import backend
+from minimapnet.backend import Array
 from minimapnet.gradient_norms.accumulators import GradientAccumulator, gather
 from minimapnet.model import layers, parameters
-from minimapnet.model.batch import check_sentences
+from minimapnet.model.batch import Sentences, map_parts, sentence_batch
 from minimapnet.model.bert import Bert
 from minimapnet.model.config import BertConfig
 
@@ -80,45 +81,41 @@ class MapNet:
         """
         return self.forward(ids, attention_mask)[0]
 
-    def forward(self, ids, attention_mask=None):
+    def forward(self, ids, attention_mask=None) -> tuple[Array, tuple]:
         """Return f (B, T) as `log_norms` does, and the backward's cache, which holds the activations of all B sentences."""
-        everything = check_sentences(self.config, ids, attention_mask)
-        B, T = everything.inputs.shape
-        out = backend.xp.empty((B, T), self.config.dtype)
-        parts = backend.kernels.split_batch(B, T)
+        sentences = sentence_batch(self.config, ids, attention_mask)
+        f = backend.xp.empty(sentences.shape, self.config.dtype)  # (B, T)
 
-        def work(where):
+        def work(part: Sentences, _):
             # 1. through the blocks
-            hidden, encoder_cache = self._encoder.encoder_forward(everything.part(where))  # (B, T, C)
+            hidden, encoder_cache = self._encoder.encoder_forward(part)  # (B, T, C)
 
             # 2. one number a token
             readout = self.params["readout.weight"], self.params["readout.bias"]
-            f, readout_cache = layers.linear_forward(hidden, *readout)  # (B, T, 1)
-            out[where] = f[:, :, 0]
-            return encoder_cache, readout_cache
+            out, readout_cache = layers.linear_forward(hidden, *readout)  # (B, T, 1)
+            f[part.rows] = out[:, :, 0]
+            return part.rows, (encoder_cache, readout_cache)
 
-        caches = backend.kernels.run([lambda where=where: work(where) for where in parts])
-        return out, (parts, caches)
+        results, _ = map_parts(sentences, work)
+        return f, (sentences, {rows.start: cache for rows, cache in results})
 
-    def backward(self, df, cache, out=None) -> dict:
+    def backward(self, df: Array, cache, out: Array | None = None) -> dict[str, Array]:
         """The mirror of `forward`: df (B, T) -> {name: gradient} of the parameters' shapes, on the device in use.
 
         The gradients are views of `out`, a flat buffer of MAPNet's form, which is overwritten, or of a new one.
         """
-        parts, caches = cache
-        accumulators = [GradientAccumulator() for _ in range(backend.kernels.workers(len(parts)))]
+        sentences, caches = cache
 
-        def work(number):
-            encoder_cache, readout_cache = caches[number]
-            accumulator = accumulators[number % len(accumulators)]
+        def work(part: Sentences, accumulator: GradientAccumulator):
+            encoder_cache, readout_cache = caches[part.rows.start]
 
             # 2. f = readout(hidden)
-            dhidden = layers.linear_backward(df[parts[number], :, None], readout_cache, "readout", accumulator)  # (B, T, C)
+            dhidden = layers.linear_backward(df[part.rows, :, None], readout_cache, "readout", accumulator)  # (B, T, C)
 
             # 1. hidden = encoder(sentences)
             self._encoder.encoder_backward(dhidden, encoder_cache, accumulator)
 
-        backend.kernels.run([lambda number=number: work(number) for number in range(len(parts))])
+        _, accumulators = map_parts(sentences, work, GradientAccumulator)
         flat = parameters.empty_flat(self.shapes, self.config.dtype) if out is None else out
         views = parameters.flat_views(flat, self.shapes)
         gather(accumulators, views, None)

@@ -10,11 +10,11 @@ import math
 from minimapnet import backend
 
 
-def attention_forward(qkv, heads, bias=None, keep=None):
+def attention_forward(qkv, heads, bias=None, mask=None):
     """Let every token gather the values of the tokens it attends to.
 
     qkv (B, T, 3C) holds queries, keys and values side by side; bias (B, 1, 1, T) is added to the scores, hugely negative
-    at padding; keep (B, H, T, T) is dropout's mask on the probabilities, or None. Returns out (B, T, C) and the cache.
+    at padding; mask (B, H, T, T) is dropout's mask on the probabilities, or None. Returns out (B, T, C) and the cache.
     """
     xp = backend.xp
     B, T, C = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
@@ -30,35 +30,35 @@ def attention_forward(qkv, heads, bias=None, keep=None):
     backend.kernels.softmax_forward(probs, scale, bias)  # (B, H, T, T), in place
 
     # 4. dropout
-    dropped = probs if keep is None else probs * keep  # (B, H, T, T)
+    dropped = probs if mask is None else probs * mask  # (B, H, T, T)
 
     # 5. the mean of the values under them
-    mixed = dropped @ v  # (B, H, T, D)
+    context = dropped @ v  # (B, H, T, D)
 
     # 6. the heads side by side again
-    out = mixed.swapaxes(1, 2).reshape(B, T, C)  # (B, T, C)
-    return out, (qkv, probs, heads, scale, keep)
+    out = context.swapaxes(1, 2).reshape(B, T, C)  # (B, T, C)
+    return out, (qkv, probs, heads, scale, mask)
 
 
 def attention_backward(dout, cache):
     """The mirror of the above: dout (..., B, T, C) -> dqkv (..., B, T, 3C), B being the cache's."""
     xp = backend.xp
-    qkv, probs, heads, scale, keep = cache
+    qkv, probs, heads, scale, mask = cache
     C = dout.shape[-1]
     q, k, v = _heads(qkv, heads)  # (B, H, T, D) each
     dqkv = xp.empty((*dout.shape[:-1], 3 * C), dout.dtype)
     dq, dk, dv = _heads(dqkv, heads)  # (..., B, H, T, D) each, views to be filled
 
-    # 6. out = mixed.swapaxes(1, 2).reshape(B, T, C)
-    dmixed = dout.reshape(*dout.shape[:-1], heads, -1).swapaxes(-3, -2)  # (..., B, H, T, D)
+    # 6. out = context.swapaxes(1, 2).reshape(B, T, C)
+    dcontext = dout.reshape(*dout.shape[:-1], heads, -1).swapaxes(-3, -2)  # (..., B, H, T, D)
 
-    # 5. mixed = dropped @ v
-    dropped = probs if keep is None else probs * keep
-    ddropped = xp.matmul(dmixed, xp.ascontiguousarray(v.swapaxes(2, 3)))  # (R, H, T, T), as in the forward
-    xp.matmul(dropped.swapaxes(2, 3), dmixed, out=dv)  # (..., B, H, T, D)
+    # 5. context = dropped @ v
+    dropped = probs if mask is None else probs * mask
+    ddropped = xp.matmul(dcontext, xp.ascontiguousarray(v.swapaxes(2, 3)))  # (R, H, T, T), as in the forward
+    xp.matmul(dropped.swapaxes(2, 3), dcontext, out=dv)  # (..., B, H, T, D)
 
-    # 4. dropped = probs * keep
-    dscores = ddropped if keep is None else ddropped * keep  # (R, H, T, T)
+    # 4. dropped = probs * mask
+    dscores = ddropped if mask is None else ddropped * mask  # (R, H, T, T)
 
     # 3. probs = softmax(scale * scores + bias)
     backend.kernels.softmax_backward(dscores, probs, scale)  # (R, H, T, T), in place: nobody else holds it
@@ -71,34 +71,34 @@ def attention_backward(dout, cache):
     return dqkv
 
 
-def single_query_backward(dmixed, cache, places):
-    """Go back from one token's output alone, for each of R replicas: dmixed (B, R, C), places (B, R) in [0, T).
+def single_query_backward(dcontext, cache, positions):
+    """Go back from one token's output alone, for each of R replicas: dcontext (B, R, C), positions (B, R) in [0, T).
 
-    Only the query at that place was asked. So of the scores' gradients one row is left, and the gradients of the keys and
-    the values are outer products: head h gives dk_s = dscore_s * q and dv_s = prob_s * dmixed at token s. They are handed
+    Only that token's query has a gradient. So of the scores' gradients one row is left, and the gradients of the keys and
+    the values are outer products: head h gives dk_s = dscore_s * q and dv_s = prob_s * dcontext at token s. They are handed
     back as these factors, which are T times smaller than what they multiply out to: dq (B, R, H, D), and for keys and values
     the (over_tokens (B, R, 2H, T), over_channels (B, R, 2H, D)) of each head, keys first.
     """
     xp = backend.xp
     qkv, probs, heads, scale, _ = cache
     q, k, v = _heads(qkv, heads)  # (B, H, T, D) each
-    here = xp.arange(len(places))[:, None], places
+    query_row = xp.arange(len(positions))[:, None], positions
 
-    # 6. out = mixed.swapaxes(1, 2).reshape(B, T, C)
-    dmixed = dmixed.reshape(*dmixed.shape[:-1], heads, -1)  # (B, R, H, D)
+    # 6. out = context.swapaxes(1, 2).reshape(B, T, C)
+    dcontext = dcontext.reshape(*dcontext.shape[:-1], heads, -1)  # (B, R, H, D)
 
-    # 5. mixed = probs @ v
-    asked = probs.swapaxes(1, 2)[here]  # (B, R, H, T)
-    dscores = xp.matmul(dmixed.swapaxes(1, 2), v.swapaxes(2, 3))  # (B, H, R, T)
+    # 5. context = probs @ v
+    row_probs = probs.swapaxes(1, 2)[query_row]  # (B, R, H, T)
+    dscores = xp.matmul(dcontext.swapaxes(1, 2), v.swapaxes(2, 3))  # (B, H, R, T)
     dscores = xp.ascontiguousarray(dscores.swapaxes(1, 2))  # (B, R, H, T)
 
     # 3. probs = softmax(scale * scores + bias)
-    backend.kernels.softmax_backward(dscores, asked, scale)  # (B, R, H, T), in place
+    backend.kernels.softmax_backward(dscores, row_probs, scale)  # (B, R, H, T), in place
 
     # 2. scores = q @ k.swapaxes(2, 3)
     dq = xp.matmul(dscores.swapaxes(1, 2), k).swapaxes(1, 2)  # (B, R, H, D)
-    asking = q.swapaxes(1, 2)[here]  # (B, R, H, D)
-    return dq, xp.concatenate([dscores, asked], axis=2), xp.concatenate([asking, dmixed], axis=2)
+    query = q.swapaxes(1, 2)[query_row]  # (B, R, H, D)
+    return dq, xp.concatenate([dscores, row_probs], axis=2), xp.concatenate([query, dcontext], axis=2)
 
 
 def _heads(qkv, heads):

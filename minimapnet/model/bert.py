@@ -8,9 +8,8 @@ Axis letters: B sentences, T tokens, C channels, F feed-forward, V vocabulary, N
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.model import layers, parameters, pretrained
-from minimapnet.model.attention import attention_backward, attention_forward
-from minimapnet.model.batch import MaskedBatch, Sentences, check_sentences
+from minimapnet.model import attention, layers, parameters, pretrained
+from minimapnet.model.batch import MaskedBatch, Sentences, map_parts, sentence_batch
 from minimapnet.model.config import BertConfig
 
 
@@ -68,15 +67,13 @@ class Bert:
 
         Raises InputError for ids out of range and sentences longer than the model.
         """
-        everything = check_sentences(self.config, ids, attention_mask, token_type_ids)
-        B, T = everything.inputs.shape
-        out = backend.xp.empty((B, T, self.config.hidden_size), self.config.dtype)
+        sentences = sentence_batch(self.config, ids, attention_mask, token_type_ids)
+        out = backend.xp.empty((*sentences.shape, self.config.hidden_size), self.config.dtype)  # (B, T, C)
 
-        def encode_part(where):
-            out[where] = self.encoder_forward(everything.part(where))[0]
+        def work(part: Sentences, _):
+            out[part.rows] = self.encoder_forward(part)[0]
 
-        parts = backend.kernels.split_batch(B, T)
-        backend.kernels.run([lambda where=where: encode_part(where) for where in parts])
+        map_parts(sentences, work)
         return out
 
     def logits(self, ids, attention_mask=None, token_type_ids=None):
@@ -95,7 +92,7 @@ class Bert:
         self._need_head()
 
         # 1. through the layers, the last of them at the masked places alone
-        hidden, encoder_cache = self.encoder_forward(batch.sentences, batch.rows, dropout)  # (N, C)
+        hidden, encoder_cache = self.encoder_forward(batch.sentences, batch.token_index, dropout)  # (N, C)
 
         # 2. scores over the vocabulary
         logits, head_cache = self.head_forward(hidden)  # (N, V)
@@ -134,15 +131,15 @@ class Bert:
         dx = layers.gelu_backward(dx, gelu_cache)  # (N, C)
         return layers.linear_backward(dx, transform_cache, "head.transform", accumulator)  # (N, C)
 
-    def encoder_forward(self, sentences: Sentences, rows=None, dropout=None):
-        """Sentences -> the last layer's output (B, T, C), or (N, C) where `rows` (N,) names the places in B*T wanted."""
+    def encoder_forward(self, sentences: Sentences, token_index=None, dropout=None):
+        """Sentences -> the last layer's output (B, T, C), or (N, C) of the tokens `token_index` (N,) in range(B*T)."""
         if not isinstance(self.flat, backend.xp.ndarray):
             raise InputError("the model was made on another backend than the one in use: call its to_device() first")
         last = self.config.num_hidden_layers - 1
         x, embedding_cache = self.embedding_forward(sentences, dropout)  # (B, T, C)
         caches = []
         for i in range(last + 1):
-            x, cache = self.layer_forward(i, x, sentences, rows if i == last else None, dropout)
+            x, cache = self.layer_forward(i, x, sentences, token_index if i == last else None, dropout)
             caches.append(cache)
         return x, (embedding_cache, caches)
 
@@ -154,125 +151,118 @@ class Bert:
         self.embedding_backward(dx, embedding_cache, accumulator)
 
     def embedding_forward(self, sentences, dropout=None):
-        """What stands where, and in which sentence of the two: inputs (B, T) -> x (B, T, C)."""
-        p, (B, T) = self.params, sentences.inputs.shape
-        places = backend.xp.broadcast_to(backend.xp.arange(T), (B, T))
+        """Words, positions and token types, added up: inputs (B, T) -> x (B, T, C)."""
+        p, (B, T) = self.params, sentences.shape
+        positions = backend.xp.broadcast_to(backend.xp.arange(T), (B, T))
         x, words_cache = layers.embedding_forward(sentences.inputs, p["word_embedding"])  # (B, T, C)
-        position, places_cache = layers.embedding_forward(places, p["position_embedding"])  # (B, T, C)
+        position, positions_cache = layers.embedding_forward(positions, p["position_embedding"])  # (B, T, C)
         kind, types_cache = layers.embedding_forward(sentences.types, p["type_embedding"])  # (B, T, C)
         x += position
         x += kind
         x, norm_cache = self._norm("embedding_norm", x)  # (B, T, C)
-        x, keep = layers.dropout_forward(x, self._keep_hidden(dropout, "embedding", sentences))  # (B, T, C)
-        return x, (words_cache, places_cache, types_cache, norm_cache, keep)
+        x, mask = layers.dropout_forward(x, self._hidden_mask(dropout, "embedding", sentences))  # (B, T, C)
+        return x, (words_cache, positions_cache, types_cache, norm_cache, mask)
 
     def embedding_backward(self, dx, cache, accumulator) -> None:
         """The mirror of `embedding_forward`."""
-        words_cache, places_cache, types_cache, norm_cache, keep = cache
-        dx = layers.dropout_backward(dx, keep)  # (B, T, C)
+        words_cache, positions_cache, types_cache, norm_cache, mask = cache
+        dx = layers.dropout_backward(dx, mask)  # (B, T, C)
         dx = layers.layernorm_backward(dx, norm_cache, "embedding_norm", accumulator)  # (B, T, C)
         layers.embedding_backward(dx, types_cache, "type_embedding", accumulator)
-        layers.embedding_backward(dx, places_cache, "position_embedding", accumulator)
+        layers.embedding_backward(dx, positions_cache, "position_embedding", accumulator)
         layers.embedding_backward(dx, words_cache, "word_embedding", accumulator)
 
-    def layer_forward(self, i, x, sentences, rows=None, dropout=None):
-        """Layer i: x (B, T, C) -> (B, T, C), or (N, C) where only the places `rows` (N,) are wanted.
+    def layer_forward(self, i, x, sentences: Sentences, token_index=None, dropout=None):
+        """Layer i: x (B, T, C) -> (B, T, C), or (N, C) where only the tokens `token_index` (N,) are wanted.
 
-        The loss looks at the masked places alone, and attention is the last thing that mixes places: above the last layer's
-        attention no other place need be computed.
+        The loss looks at the masked tokens alone, and attention is the last thing that mixes tokens: above the last layer's
+        attention no other token need be computed.
         """
         B, T, C = x.shape
-        keeps = [self._keep_hidden(dropout, f"layer{i}/{name}", sentences) for name in ("attention", "feed")]
+        masks = [self._hidden_mask(dropout, f"layer{i}/{name}", sentences) for name in ("attention", "feed")]
 
         # 1. gather from the other tokens
-        mixed, mixing_cache = self.mixing_forward(i, x, sentences, dropout)  # (B, T, C)
+        context, attention_cache = self.attention_forward(i, x, sentences, dropout)  # (B, T, C)
 
-        # 2. from here on only the places that are wanted
-        if rows is not None:
-            x, mixed = x.reshape(B * T, C)[rows], mixed.reshape(B * T, C)[rows]  # (N, C)
-            keeps = [keep if keep is None else keep.reshape(B * T, C)[rows] for keep in keeps]  # (N, C)
+        # 2. from here on only the tokens that are wanted
+        if token_index is not None:
+            x, context = x.reshape(B * T, C)[token_index], context.reshape(B * T, C)[token_index]  # (N, C)
+            masks = [mask if mask is None else mask.reshape(B * T, C)[token_index] for mask in masks]  # (N, C)
 
-        # 3. each token by itself
-        x, tokenwise_cache = self.tokenwise_forward(i, x, mixed, keeps)
-        return x, (mixing_cache, tokenwise_cache, rows, (B, T, C))
+        # 3. what was gathered, back to the residual stream
+        x, output_cache = self.attention_output_forward(i, x, context, masks[0])
+
+        # 4. each token by itself
+        x, ffn_cache = self.ffn_forward(i, x, masks[1])
+        return x, (attention_cache, output_cache, ffn_cache, token_index, (B, T, C))
 
     def layer_backward(self, i, dx, cache, accumulator):
         """The mirror of `layer_forward`: dx (B, T, C), or (N, C) -> (B, T, C)."""
-        mixing_cache, tokenwise_cache, rows, shape = cache
+        attention_cache, output_cache, ffn_cache, token_index, shape = cache
 
-        # 3. x = tokenwise(x, mixed)
-        dx, dmixed = self.tokenwise_backward(i, dx, tokenwise_cache, accumulator)
+        # 4. x = ffn(x)
+        dx = self.ffn_backward(i, dx, ffn_cache, accumulator)
 
-        # 2. x, mixed = x[rows], mixed[rows]
-        if rows is not None:
-            dx, dmixed = scatter(dx, rows, shape), scatter(dmixed, rows, shape)  # (B, T, C)
+        # 3. x = attention_output(x, context)
+        dx, dcontext = self.attention_output_backward(i, dx, output_cache, accumulator)
 
-        # 1. mixed = mixing(x)
-        return self.mixing_backward(i, dx, dmixed, mixing_cache, accumulator)  # (B, T, C)
+        # 2. x, context = x[token_index], context[token_index]
+        if token_index is not None:
+            dx, dcontext = scatter(dx, token_index, shape), scatter(dcontext, token_index, shape)  # (B, T, C)
 
-    def mixing_forward(self, i, x, sentences, dropout=None):
-        """Where the tokens meet: x (B, T, C) -> mixed (B, T, C)."""
+        # 1. context = attention(x)
+        return self.attention_backward(i, dx, dcontext, attention_cache, accumulator)  # (B, T, C)
+
+    def attention_forward(self, i, x, sentences: Sentences, dropout=None):
+        """Where the tokens meet: x (B, T, C) -> context (B, T, C)."""
         qkv, qkv_cache = self._linear(f"layer{i}.qkv", x)  # (B, T, 3C)
-        keep = self._keep_attention(dropout, i, sentences)  # (B, H, T, T)
-        mixed, attention_cache = attention_forward(qkv, self.config.num_attention_heads, sentences.bias, keep)  # (B, T, C)
-        return mixed, (qkv_cache, attention_cache)
+        mask, heads = self._attention_mask(dropout, i, sentences), self.config.num_attention_heads  # (B, H, T, T)
+        context, attention_cache = attention.attention_forward(qkv, heads, sentences.bias, mask)  # (B, T, C)
+        return context, (qkv_cache, attention_cache)
 
-    def mixing_backward(self, i, past, dmixed, cache, accumulator):
-        """The mirror of `mixing_forward`: dmixed (B, T, C), and `past` (B, T, C) of what x does besides -> dx (B, T, C)."""
+    def attention_backward(self, i, dresidual, dcontext, cache, accumulator):
+        """The mirror of `attention_forward`: dcontext (B, T, C), and dresidual (B, T, C) of x besides -> dx (B, T, C)."""
         qkv_cache, attention_cache = cache
-        dqkv = attention_backward(dmixed, attention_cache)  # (B, T, 3C)
+        dqkv = attention.attention_backward(dcontext, attention_cache)  # (B, T, 3C)
         dx = layers.linear_backward(dqkv, qkv_cache, f"layer{i}.qkv", accumulator)  # (B, T, C)
-        dx += past
+        dx += dresidual
         return dx
 
-    def tokenwise_forward(self, i, x, mixed, keeps):
-        """What each token does by itself: x and mixed (..., C) -> (..., C); `keeps` are the two dropout masks or None."""
-        # 1. what was gathered, back to the stream
-        y, out_cache = self._linear(f"layer{i}.attention_out", mixed)
-        y, keep_attention = layers.dropout_forward(y, keeps[0])
+    def attention_output_forward(self, i, x, context, mask=None):
+        """Projection, residual and LayerNorm: x and context (..., C) -> (..., C); `mask` is dropout's, or None."""
+        y, out_cache = self._linear(f"layer{i}.attention_out", context)
+        y, mask = layers.dropout_forward(y, mask)
         y += x
-        x, attention_norm_cache = self._norm(f"layer{i}.attention_norm", y)
+        x, norm_cache = self._norm(f"layer{i}.attention_norm", y)
+        return x, (out_cache, mask, norm_cache)
 
-        # 2. feed-forward
+    def attention_output_backward(self, i, dx, cache, accumulator):
+        """The mirror of `attention_output_forward`: dx (..., C) -> (dx, dcontext), both (..., C)."""
+        out_cache, mask, norm_cache = cache
+        dx = layers.layernorm_backward(dx, norm_cache, f"layer{i}.attention_norm", accumulator)
+        dy = layers.dropout_backward(dx, mask)
+        return dx, layers.linear_backward(dy, out_cache, f"layer{i}.attention_out", accumulator)
+
+    def ffn_forward(self, i, x, mask=None):
+        """Feed-forward, residual and LayerNorm: x (..., C) -> (..., C); `mask` is dropout's, or None."""
         y, in_cache = self._linear(f"layer{i}.feed_in", x)  # (..., F)
         y, gelu_cache = layers.gelu_forward(y, self.config.gelu)  # (..., F)
-        y, feed_cache = self._linear(f"layer{i}.feed_out", y)  # (..., C)
-
-        # 3. back to the stream
-        y, keep_feed = layers.dropout_forward(y, keeps[1])
+        y, out_cache = self._linear(f"layer{i}.feed_out", y)  # (..., C)
+        y, mask = layers.dropout_forward(y, mask)
         y += x
-        x, feed_norm_cache = self._norm(f"layer{i}.feed_norm", y)
-        attention = (out_cache, keep_attention, attention_norm_cache)
-        return x, (attention, in_cache, gelu_cache, feed_cache, keep_feed, feed_norm_cache)
+        x, norm_cache = self._norm(f"layer{i}.feed_norm", y)
+        return x, (in_cache, gelu_cache, out_cache, mask, norm_cache)
 
-    def tokenwise_backward(self, i, dx, cache, accumulator):
-        """The mirror of `tokenwise_forward`: dx (..., C) -> (dx, dmixed), both (..., C)."""
-        dx = self.feed_backward(i, dx, cache, accumulator)  # (..., C)
-        return self.gathered_backward(i, dx, cache, accumulator)
-
-    def feed_backward(self, i, dx, cache, accumulator):
-        """The mirror of `tokenwise_forward`'s stages 2 and 3: dx (..., C) -> (..., C)."""
-        _, in_cache, gelu_cache, feed_cache, keep_feed, feed_norm_cache = cache
-
-        # 3. x = norm(dropout(y) + x)
-        dx = layers.layernorm_backward(dx, feed_norm_cache, f"layer{i}.feed_norm", accumulator)
-        dy = layers.dropout_backward(dx, keep_feed)
-
-        # 2. y = feed_out(gelu(feed_in(x)))
-        dy = layers.linear_backward(dy, feed_cache, f"layer{i}.feed_out", accumulator)  # (..., F)
+    def ffn_backward(self, i, dx, cache, accumulator):
+        """The mirror of `ffn_forward`: dx (..., C) -> (..., C)."""
+        in_cache, gelu_cache, out_cache, mask, norm_cache = cache
+        dx = layers.layernorm_backward(dx, norm_cache, f"layer{i}.feed_norm", accumulator)
+        dy = layers.dropout_backward(dx, mask)
+        dy = layers.linear_backward(dy, out_cache, f"layer{i}.feed_out", accumulator)  # (..., F)
         dy = layers.gelu_backward(dy, gelu_cache)
         dy = layers.linear_backward(dy, in_cache, f"layer{i}.feed_in", accumulator)  # (..., C)
         dy += dx
         return dy
-
-    def gathered_backward(self, i, dx, cache, accumulator):
-        """The mirror of `tokenwise_forward`'s stage 1: dx (..., C) -> (dx, dmixed), both (..., C)."""
-        out_cache, keep_attention, attention_norm_cache = cache[0]
-
-        # 1. x = norm(dropout(attention_out(mixed)) + x)
-        dx = layers.layernorm_backward(dx, attention_norm_cache, f"layer{i}.attention_norm", accumulator)
-        dy = layers.dropout_backward(dx, keep_attention)
-        return dx, layers.linear_backward(dy, out_cache, f"layer{i}.attention_out", accumulator)
 
     def _linear(self, name, x):
         return layers.linear_forward(x, self.params[f"{name}.weight"], self.params[f"{name}.bias"])
@@ -281,22 +271,22 @@ class Bert:
         weight, bias = self.params[f"{name}.weight"], self.params[f"{name}.bias"]
         return layers.layernorm_forward(x, weight, bias, self.config.layer_norm_eps)
 
-    def _keep_hidden(self, dropout, place, sentences):
-        shape = (sentences.inputs.shape[1], self.config.hidden_size)  # (T, C)
-        return dropout and dropout.keep(place, dropout.hidden, sentences.where, shape)
+    def _hidden_mask(self, dropout, layer, sentences):
+        shape = (sentences.shape[1], self.config.hidden_size)  # (T, C)
+        return dropout and dropout.mask(layer, dropout.hidden, sentences.rows, shape)
 
-    def _keep_attention(self, dropout, i, sentences):
-        T = sentences.inputs.shape[1]
+    def _attention_mask(self, dropout, i, sentences):
+        T = sentences.shape[1]
         shape = (self.config.num_attention_heads, T, T)  # (H, T, T)
-        return dropout and dropout.keep(f"layer{i}/probs", dropout.attention, sentences.where, shape)
+        return dropout and dropout.mask(f"layer{i}/probs", dropout.attention, sentences.rows, shape)
 
     def _need_head(self):
         if not self.config.mlm_head:
             raise InputError("this model has no masked-language-model head: its weights came from an encoder alone")
 
 
-def scatter(d, rows, shape):
-    """Put d (N, C) at the places `rows`, all different, of zeros of `shape` (B, T, C)."""
+def scatter(d, token_index, shape):
+    """Return zeros of `shape` (B, T, C) with d (N, C) at the tokens token_index (N,), all different, in range(B*T)."""
     out = backend.xp.zeros(shape, d.dtype)
-    out.reshape(-1, shape[-1])[rows] = d
+    out.reshape(-1, shape[-1])[token_index] = d
     return out

@@ -94,34 +94,34 @@ def cross_entropy_backward(dlosses, residual):
     return dlosses[:, None] * residual
 
 
-def dropout_forward(x, keep):
-    """y = x * keep, where keep is 0 or 1/(1-p) (see `Dropout`), or None for no dropout. The cache is keep."""
-    return (x if keep is None else x * keep), keep
+def dropout_forward(x, mask):
+    """y = x * mask, where mask is 0 or 1/(1-p) (see `Dropout`), or None for no dropout. The cache is the mask."""
+    return (x if mask is None else x * mask), mask
 
 
-def dropout_backward(dy, keep):
-    """dx = dy * keep."""
-    return dy if keep is None else dy * keep
+def dropout_backward(dy, mask):
+    """dx = dy * mask."""
+    return dy if mask is None else dy * mask
 
 
 class Dropout:
-    """The keep masks of one training step: the same for one (seed, step), on every backend and however a batch is cut.
+    """The masks of one training step: the same for one (seed, step), on every backend and however a batch is cut.
 
     `first` is the number of the batch's first sentence, where the batch is itself part of the step.
-    Source: Srivastava et al. 2014; kept values are scaled by 1/(1-p), so that nothing is scaled without dropout.
+    Source: Srivastava et al. 2014; values that stay are scaled by 1/(1-p), so that nothing is scaled without dropout.
     """
 
     def __init__(self, config, seed: int, step: int, first: int = 0):
         self.hidden, self.attention = config.hidden_dropout_prob, config.attention_probs_dropout_prob
         self.dtype, self.seed, self.step, self.first = config.dtype, seed, step, first
 
-    def keep(self, place: str, p: float, sentences: slice, shape: tuple[int, ...]):
+    def mask(self, layer: str, p: float, sentences: slice, shape: tuple[int, ...]):
         """Return the mask (B, *shape) of 0 and 1/(1-p) for these sentences of the batch, or None where p is 0."""
         if p == 0:
             return None
         draws = [
-            backend.generator(self.seed, f"dropout/{place}", self.step, sentence).random(shape, dtype="float32") >= p
+            backend.generator(self.seed, f"dropout/{layer}", self.step, sentence).random(shape, dtype="float32") >= p
             for sentence in range(self.first + sentences.start, self.first + sentences.stop)
         ]
-        keep = backend.to_device([draw / (1 - p) for draw in draws])  # (B, *shape)
-        return keep.astype(self.dtype)
+        mask = backend.to_device([draw / (1 - p) for draw in draws])  # (B, *shape)
+        return mask.astype(self.dtype)

@@ -20,7 +20,7 @@ import numpy
 from minimapnet import backend
 from minimapnet.gradient_norms.gradients import token_losses
 from minimapnet.gradient_norms.norms import sequence_gradient_norms, token_gradient_norms
-from minimapnet.model.batch import masked_batch
+from minimapnet.model.batch import MaskedBatch, map_parts, masked_batch
 from minimapnet.proposals.base import Score, Scores, checked_batch, checked_scores
 
 ROWS = 512  # masks of one position that are scored at once
@@ -118,13 +118,11 @@ def output_norm_bound(model, ids, positions, attention_mask=None, token_type_ids
     batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
     bounds = backend.xp.zeros(numpy.shape(positions), model.config.dtype)  # (B, K)
 
-    def work(where):
-        part = batch.part(where)
+    def work(part: MaskedBatch, _):
         _, (_, head_cache, residual) = model.forward(part)
-        h, _ = head_cache[-1]  # (N, C), what the decoder was given; residual (N, V)
+        h, _ = head_cache[-1]  # (N, C), the decoder's input; residual (N, V)
         product = (residual * residual).sum(axis=1) * (h * h).sum(axis=1)  # (N,)
-        bounds.reshape(-1)[backend.to_device(part.places)] = backend.xp.sqrt(product)
+        bounds.reshape(-1)[backend.to_device(part.mask_slots)] = backend.xp.sqrt(product)
 
-    B, T = batch.sentences.inputs.shape
-    backend.kernels.run([lambda where=where: work(where) for where in backend.kernels.split_batch(B, T)])
+    map_parts(batch, work)
     return bounds

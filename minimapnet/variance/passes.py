@@ -11,9 +11,8 @@ from functools import partial
 import numpy
 
 from minimapnet import backend
-from minimapnet.gradient_norms.accumulators import GradientAccumulator, gather
-from minimapnet.gradient_norms.ghost_norm import GradientNormAccumulator
-from minimapnet.gradient_norms.gradients import loss_weights
+from minimapnet.gradient_norms.accumulators import gather
+from minimapnet.gradient_norms.gradients import backward_pass, loss_weights
 from minimapnet.gradient_norms.norms import by_group, group_of
 from minimapnet.model import parameters
 from minimapnet.model.batch import masked_batch
@@ -158,17 +157,7 @@ def _gradient_share(model, sentence, positions, weights, count):
     ids, _, attention_mask = sentence.copies(B)
     batch = masked_batch(model.config, ids, positions, attention_mask)
     dlosses = loss_weights(positions, weights, model.config.dtype) * (B / count)
-    dlosses = backend.to_device(dlosses.reshape(-1)[batch.places])  # (N,)
-    parts = backend.kernels.split_batch(*ids.shape)
-    accumulators = [GradientAccumulator() for _ in range(backend.kernels.workers(len(parts)))]
-
-    def work(number):
-        part, accumulator = batch.part(parts[number]), accumulators[number % len(accumulators)]
-        accumulator = GradientNormAccumulator(part.by_sentence, model.config.tie_word_embeddings, gradients=accumulator)
-        model.backward(dlosses[batch.tokens(parts[number])], model.forward(part)[1], accumulator)
-        return by_group(accumulator.squares)
-
-    found = backend.kernels.run([lambda number=number: work(number) for number in range(len(parts))])
+    result = backward_pass(model, batch, dlosses, norms=True)
     vector = parameters.empty_flat(model.shapes, model.config.dtype)
-    gather(accumulators, parameters.flat_views(vector, model.shapes), model.decoder_name)
-    return vector, {name: backend.xp.concatenate([one[name] for one in found]) for name in found[0]}
+    gather(result.accumulators, parameters.flat_views(vector, model.shapes), model.decoder_name)
+    return vector, by_group(result.squares)

@@ -5,7 +5,7 @@ import pytest
 
 from minimapnet import backend
 from minimapnet.gradient_norms.ghost_norm import GradientNormAccumulator
-from minimapnet.gradient_norms.token_replicas import _feed_backward, _multiplied_out
+from minimapnet.gradient_norms.token_replicas import _ffn_backward, _multiplied_out
 from minimapnet.model.batch import masked_batch
 from tests.helpers import tiny
 
@@ -17,14 +17,14 @@ def test_a_feed_forward_from_outer_products_is_the_dense_one(xp, monkeypatch, ba
     monkeypatch.setattr(backend.kernels, "PRODUCT_ELEMENTS", batch_size_that_fits * S * T * config.intermediate_size)
     ids = numpy.arange(2, 2 + S * T).reshape(S, T) % config.vocab_size
     _, (encoder_cache, _, _) = model.forward(masked_batch(config, ids, numpy.array([[1], [3]])))
-    tokenwise_cache = encoder_cache[1][0][1]
+    ffn_cache = encoder_cache[1][0][2]
     rng = numpy.random.default_rng(0)
     u = backend.to_device(rng.standard_normal((S, R, M, T)))
     v = backend.to_device(rng.standard_normal((S, R, M, config.hidden_size)))
     ours, dense = GradientNormAccumulator(None, tied=True, factors={}), GradientNormAccumulator(None, tied=True, factors={})
 
-    found = _feed_backward(0, u, v, tokenwise_cache, ours)
-    expected = model.feed_backward(0, _multiplied_out(u, v), tokenwise_cache, dense)
+    found = _ffn_backward(0, u, v, ffn_cache, ours)
+    expected = model.ffn_backward(0, _multiplied_out(u, v), ffn_cache, dense)
 
     assert found.shape == (R, S, T, config.hidden_size)
     assert abs(backend.to_host(expected)).max() > 1e-3

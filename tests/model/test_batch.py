@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from minimapnet import InputError, backend
-from minimapnet.model.batch import check_sentences, masked_batch
+from minimapnet.model.batch import masked_batch, sentence_batch
 from tests.helpers import tiny
 
 
@@ -25,34 +25,34 @@ def test_what_it_holds(xp):
     assert bias.shape == (3, 1, 1, 6)
     assert (bias[tiny.PADDING[:, None, None, :] == 1] == 0).all()
     assert (bias[tiny.PADDING[:, None, None, :] == 0] < -1e300).all()
-    numpy.testing.assert_array_equal(backend.to_host(batch.rows), [1, 4, 9])
+    numpy.testing.assert_array_equal(backend.to_host(batch.token_index), [1, 4, 9])
     numpy.testing.assert_array_equal(backend.to_host(batch.targets), [5, 7, 3])
-    numpy.testing.assert_array_equal(batch.places, [0, 1, 3])
+    numpy.testing.assert_array_equal(batch.mask_slots, [0, 1, 3])
     numpy.testing.assert_array_equal(batch.starts, [0, 2, 3, 3])
 
 
 def test_a_part_of_it(xp):
     batch = masked_batch(tiny.config(), tiny.IDS, tiny.RAGGED, tiny.PADDING, tiny.TYPES)
     part = batch.part(slice(1, 3))
-    numpy.testing.assert_array_equal(backend.to_host(part.rows), [3])
+    numpy.testing.assert_array_equal(backend.to_host(part.token_index), [3])
     numpy.testing.assert_array_equal(backend.to_host(part.targets), [3])
-    numpy.testing.assert_array_equal(part.places, [3])
+    numpy.testing.assert_array_equal(part.mask_slots, [3])
     numpy.testing.assert_array_equal(part.starts, [0, 1, 1])
-    assert part.sentences.where == slice(1, 3)
+    assert part.sentences.rows == slice(1, 3)
     numpy.testing.assert_array_equal(backend.to_host(part.sentences.types), tiny.TYPES[1:])
     assert part.sentences.bias.shape == (2, 1, 1, 6)
 
 
 def test_without_padding_there_is_no_bias(xp):
-    assert check_sentences(tiny.config(), tiny.IDS).bias is None
-    assert check_sentences(tiny.config(), tiny.IDS, numpy.ones((3, 6), bool)).bias is None
+    assert sentence_batch(tiny.config(), tiny.IDS).bias is None
+    assert sentence_batch(tiny.config(), tiny.IDS, numpy.ones((3, 6), bool)).bias is None
 
 
 def test_lists_and_device_arrays_are_taken(xp):
     asked = (backend.to_device(tiny.IDS), backend.to_device(tiny.RAGGED), backend.to_device(tiny.PADDING))
     for given in (asked, tuple(array.tolist() for array in (tiny.IDS, tiny.RAGGED, tiny.PADDING))):
         batch = masked_batch(tiny.config(), *given)
-        numpy.testing.assert_array_equal(backend.to_host(batch.rows), [1, 4, 9])
+        numpy.testing.assert_array_equal(backend.to_host(batch.token_index), [1, 4, 9])
 
 
 def test_rows_of_unequal_length():
@@ -73,12 +73,12 @@ def test_ids_out_of_range(bad):
 
 def test_ids_of_one_axis():
     with pytest.raises(InputError, match=r"token ids must be of shape \(sentences, tokens\), not \(6,\)"):
-        check_sentences(tiny.config(), tiny.IDS[0])
+        sentence_batch(tiny.config(), tiny.IDS[0])
 
 
 def test_no_sentences():
     with pytest.raises(InputError, match=r"token ids must be of shape \(sentences, tokens\), not \(0, 6\)"):
-        check_sentences(tiny.config(), tiny.IDS[:0])
+        sentence_batch(tiny.config(), tiny.IDS[:0])
 
 
 def test_too_long():
@@ -106,7 +106,7 @@ def test_padding_that_is_not_0_or_1():
 
 def test_a_sentence_of_padding_alone():
     with pytest.raises(InputError, match="sentence 1 of the batch is all padding"):
-        check_sentences(tiny.config(), tiny.IDS, numpy.array([[1] * 6, [0] * 6, [1] * 6]))
+        sentence_batch(tiny.config(), tiny.IDS, numpy.array([[1] * 6, [0] * 6, [1] * 6]))
 
 
 def test_positions_of_another_shape():

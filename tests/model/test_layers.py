@@ -72,8 +72,8 @@ def test_replicas_against_the_cache_of_one_sentence(xp, forward, backward):
 
 def test_dropout_masks_keep_the_mean_and_do_not_depend_on_the_split(xp):
     dropout = layers.Dropout(BertConfig(hidden_dropout_prob=0.25), seed=5, step=9)
-    whole = backend.to_host(dropout.keep("embedding", 0.25, slice(0, 6), (40, 50)))
-    parts = [backend.to_host(dropout.keep("embedding", 0.25, where, (40, 50))) for where in (slice(0, 1), slice(1, 6))]
+    whole = backend.to_host(dropout.mask("embedding", 0.25, slice(0, 6), (40, 50)))
+    parts = [backend.to_host(dropout.mask("embedding", 0.25, where, (40, 50))) for where in (slice(0, 1), slice(1, 6))]
     numpy.testing.assert_array_equal(whole, numpy.concatenate(parts))
     assert whole.dtype == numpy.float32
     assert set(numpy.unique(whole)) == {numpy.float32(0), numpy.float32(1 / 0.75)}
@@ -82,7 +82,7 @@ def test_dropout_masks_keep_the_mean_and_do_not_depend_on_the_split(xp):
 
 def test_dropout_masks_differ_by_sentence_place_step_and_seed(xp):
     def mask(seed=5, step=9, place="embedding", sentence=0):
-        keep = layers.Dropout(BertConfig(), seed, step).keep(place, 0.5, slice(sentence, sentence + 1), (20, 20))
+        keep = layers.Dropout(BertConfig(), seed, step).mask(place, 0.5, slice(sentence, sentence + 1), (20, 20))
         return backend.to_host(keep)
 
     for other in (mask(seed=6), mask(step=10), mask(place="layer0/feed"), mask(sentence=1)):
@@ -90,7 +90,7 @@ def test_dropout_masks_differ_by_sentence_place_step_and_seed(xp):
 
 
 def test_no_dropout_draws_no_masks(xp):
-    assert layers.Dropout(BertConfig(), 0, 0).keep("embedding", 0.0, slice(0, 2), (3,)) is None
+    assert layers.Dropout(BertConfig(), 0, 0).mask("embedding", 0.0, slice(0, 2), (3,)) is None
 
 
 def test_float32_stays_float32(xp):
