@@ -11,10 +11,7 @@ the share of the mask variance that the optimal proposal would remove: no propos
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
+from concurrent.futures import as_completed
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +45,7 @@ ROW, CHARACTERS = 32, 64  # tokens of a row
 
 
 def measured(source: str, tokenizer: str, steps: int) -> dict:
-    """Train on a text and measure on the way -> its unigram entropy, and the stages as of `lab.stages`."""
+    """Train on a text and measure on the way -> its unigram entropy, and the stages as of `experiments.stages`."""
     settings = presets.PRESETS["full"]
     settings = replace(
         settings,
@@ -63,23 +60,12 @@ def measured(source: str, tokenizer: str, steps: int) -> dict:
 
 
 def side_by_side(steps: int) -> list[dict]:
-    """Measure all texts, each in a process of its own with one thread, as many at a time as there are cores."""
-    waiting, running, found = list(range(len(TEXTS))), {}, {}
-    environment = os.environ | dict.fromkeys(processes.THREAD_VARIABLES, "1")
-    with tqdm(total=len(TEXTS), unit="text", disable=None) as bar:
-        while waiting or running:
-            while waiting and len(running) < processes.workers():
-                number = waiting.pop(0)
-                command = [sys.executable, __file__, "--steps", str(steps), "--one", str(number)]
-                running[number] = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-            number, process = next(iter(running.items()))
-            answer, _ = process.communicate()
-            if process.returncode:
-                sys.exit(f"{TEXTS[number][2]}: it failed, for the reason above")
-            found[number] = json.loads(answer)
-            running.pop(number)
-            bar.update()
-    return [found[number] for number in range(len(TEXTS))]
+    """Measure all texts, each in a process with one thread, as many at a time as there are cores."""
+    with processes.executor() as workforce:
+        futures = [processes.submit(workforce, measured, *text[:2], steps) for text in TEXTS]
+        for _ in tqdm(as_completed(futures), total=len(TEXTS), unit="text", disable=None):
+            pass
+    return [future.result() for future in futures]
 
 
 def lines(found: list[dict]) -> list[list[str]]:
@@ -125,11 +111,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=4000, help="of training (default: 4000)")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("headroom.png"), help="the figure's file")
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.one is not None:
-        print(json.dumps(measured(*TEXTS[given.one][:2], given.steps)))
-        return
     found = side_by_side(given.steps)
     headroom = [f"headroom, {words}" for words in MASKED.values()]
     names = ["text", "loss", "unigram", "masks' share, 15 %", *headroom, "MAPNet's correlation", "won"]

@@ -15,12 +15,9 @@ baseline itself first comes there. Intervals are over seeds. Costs are of one st
 """
 
 import argparse
-import os
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy
@@ -146,10 +143,9 @@ def branch(number: int, seed: int, source: str, settings, folder: Path) -> list:
 def curves_of_levers(source: str, settings, folder: Path) -> list[dict]:
     """Return {seed: curve} of every lever; as many branches go side by side as there are cores."""
     found = [{} for _ in LEVERS]
-    os.environ |= dict.fromkeys(processes.THREAD_VARIABLES, "1")  # of the workers
-    with ProcessPoolExecutor(processes.workers(), get_context("spawn")) as pool:
+    with processes.executor() as workforce:
         waiting = {
-            (number, seed): pool.submit(branch, number, seed, source, settings, folder)
+            (number, seed): processes.submit(workforce, branch, number, seed, source, settings, folder)
             for number in range(len(LEVERS))
             for seed in range(settings.branches.seeds)
         }

@@ -1,14 +1,13 @@
 """`minimapnet compare`."""
 
-from pathlib import Path
-
 from minimapnet import backend
 from minimapnet.cli import options as option
 from minimapnet.cli.model_folder import check_writable
 from minimapnet.experiments import compare
 from minimapnet.experiments.presets import PRESETS
 from minimapnet.reports import compare as report
-from minimapnet.text import sources
+from minimapnet.training.setting_fields import whole
+from minimapnet.training.settings import CorpusSettings
 
 DESCRIPTION = (
     "Two experiments on one text. From scratch: the same model, from the same start, with several mask proposals. Branches: "
@@ -26,13 +25,9 @@ def add(command) -> None:
         for name, p in PRESETS.items()
     )
     option.add(command, "--preset", sizes, "default", choices=list(PRESETS))
-    names = ", ".join(sources.NAMES)
-    what = f"the text: {names}; or a UTF-8 file, a folder of them, or a .gz"
-    option.add(command, "--text", what, "python-docs", type=option.named, metavar="TEXT")
-    kept = "where the text's tokens are kept, to be read faster the next time"
-    option.add(command, "--cache", kept, Path("runs/cache"), type=option.path, metavar="FOLDER")
+    option.add_settings(command, CorpusSettings, only=("text", "cache"))
     option.add_out(command, "runs/compare", "for results")
-    option.add(command, "--seeds", "of each experiment", type=option.whole(1), metavar="N", shown="the preset's")
+    option.add_number(command, "--seeds", "of each experiment", None, whole(1), "the preset's")
     option.add_seed(command, "the first seed, which the others follow")
     option.add_backend(command)
 

@@ -11,6 +11,7 @@ from minimapnet.cli import options as option
 from minimapnet.cli.model_folder import read_model
 from minimapnet.errors import InputError
 from minimapnet.files import write_json
+from minimapnet.training.setting_fields import whole
 
 DESCRIPTION = "Print a model's best guesses for each [MASK] of a text, with their probabilities."
 
@@ -24,7 +25,7 @@ def add(command) -> None:
     command.add_argument("folder", type=option.path, metavar="FOLDER", help=what)
     command.add_argument("text", metavar="TEXT", help="the text, with [MASK] once or more, each for one token")
     option.add_config(command)
-    option.add(command, "--top", "how many guesses for each [MASK]", 5, type=option.whole(1), metavar="N")
+    option.add_number(command, "--top", "how many guesses for each [MASK]", 5, whole(1))
     option.add_seed(command, option.NO_CHANCE)
     option.add_backend(command)
     option.add_out_file(command, "the guesses")

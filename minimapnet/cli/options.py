@@ -1,16 +1,15 @@
 """What the commands' options share: one line for a mistake, a default in every help text, numbers within their range."""
 
 import argparse
-import math
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from minimapnet import backend
+from minimapnet.training.setting_fields import Number, whole
 
 BAD_INPUT = 2  # exit code
 NO_CHANCE = "changes nothing, as nothing here is drawn; taken so that one configuration file can serve several commands"
-LARGEST = 10**9  # of whole numbers: more is a slip, and would not fit any machine
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,45 +20,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(BAD_INPUT, f"minimapnet: error: {' '.join(message.split())} (see {self.prog} -h)\n")
-
-
-@dataclass(frozen=True)
-class Number:
-    """The type of an option that takes a number: `words` say which, `fits` says whether one is.
-
-    `kinds` are the types that it may have in a configuration file, in which quotes make text of a number.
-    """
-
-    words: str
-    kinds: tuple[type, ...]
-    fits: Callable[[float], bool]
-
-    def __call__(self, text: str) -> int | float:
-        for kind in self.kinds:
-            try:
-                value = kind(text)
-            except ValueError:
-                continue
-            if math.isfinite(value) and self.fits(value):
-                return value
-        raise argparse.ArgumentTypeError(f"must be {self.words}, not {text!r}")
-
-
-def whole(least: int, most: int = LARGEST) -> Number:
-    """Return the type of whole numbers from `least` to `most`."""
-    words = f"a whole number of at least {least}" + (f" and at most {most}" if most != LARGEST else "")
-    return Number(words, (int,), lambda value: least <= value <= most)
-
-
-POSITIVE = Number("a number above 0", (float, int), lambda value: value > 0)
-NOT_NEGATIVE = Number("a number of at least 0", (float, int), lambda value: value >= 0)
-SHARE = Number("a number from 0 to 1", (float, int), lambda value: 0 <= value <= 1)
-BELOW_ONE = Number("a number of at least 0 and below 1", (float, int), lambda value: 0 <= value < 1)
-MASK = Number(
-    "a whole number of at least 1, or a share above 0 and below 1",
-    (int, float),
-    lambda value: 1 <= value <= LARGEST if isinstance(value, int) else 0 < value < 1,
-)
 
 
 def named(text: str) -> str:
@@ -74,6 +34,19 @@ def path(text: str) -> Path:
     return Path(named(text))
 
 
+class NumberType:
+    """The type of an option that takes a number, for argparse; `kinds` are the types that it may have in a TOML file."""
+
+    def __init__(self, number: Number):
+        self.number, self.kinds = number, number.kinds
+
+    def __call__(self, text: str) -> int | float:
+        try:
+            return self.number.parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def add(command, name: str, help: str, default=None, shown: str | None = None, **details) -> None:
     """Add an option whose help ends with its default, or with what `shown` says of it."""
     shown = str(default) if shown is None else shown
@@ -83,6 +56,37 @@ def add(command, name: str, help: str, default=None, shown: str | None = None, *
 def add_flag(command, name: str, help: str) -> None:
     """Add an option that takes no value."""
     add(command, name, help, default=False, shown="off", action="store_true")
+
+
+def add_number(command, name: str, help: str, default, number: Number, shown: str | None = None) -> None:
+    """Add an option that takes a number."""
+    add(command, name, help, default, shown, type=NumberType(number), metavar="N" if number.kinds == (int,) else "X")
+
+
+def add_settings(command, settings: type, only: tuple[str, ...] | None = None, unset: bool = False) -> None:
+    """Add an option for each field of a dataclass of settings, or for those named; with `unset` their defaults are None."""
+    for field in dataclasses.fields(settings):
+        if only is not None and field.name not in only:
+            continue
+        known, name = field.metadata, "--" + field.name.replace("_", "-")
+        default, shown = (None, known["shown"] or str(field.default)) if unset else (field.default, known["shown"])
+        if known["number"]:
+            add_number(command, name, known["help"], default, known["number"], shown)
+        elif known["choices"]:
+            add(command, name, known["help"], default, shown, choices=known["choices"], metavar="NAME")
+        else:
+            kind, metavar = _name_or_path(known["names"]), "NAME" if known["names"] else "FOLDER"
+            add(command, name, known["help"], default, shown, type=kind, metavar=metavar)
+
+
+def settings_of(options, settings: type, **changes):
+    """Return a dataclass of settings with the values of a command's options; None means a default that is not None."""
+    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(settings)}
+    return settings(**{name: value for name, value in values.items() if value is not None} | changes)
+
+
+def _name_or_path(names: tuple[str, ...]):
+    return lambda text: text if text in names else path(text)
 
 
 def add_backend(command, default: str = "numpy") -> None:
@@ -113,4 +117,4 @@ def add_out_file(command, what: str) -> None:
 
 def add_seed(command, what: str) -> None:
     """Add --seed."""
-    add(command, "--seed", what, 0, type=whole(0), metavar="N")
+    add_number(command, "--seed", what, 0, whole(0))

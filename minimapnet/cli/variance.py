@@ -1,13 +1,11 @@
 """`minimapnet variance`."""
 
-from pathlib import Path
-
 from minimapnet import backend
 from minimapnet.cli import model_folder
 from minimapnet.cli import options as option
 from minimapnet.experiments import variance
 from minimapnet.reports import variance as report
-from minimapnet.text import sources
+from minimapnet.training.settings import CorpusSettings
 
 DESCRIPTION = (
     "Train a small BERT briefly, or read one, and take the variance of its gradient apart for masks of 1, 2, 5 and 15 of "
@@ -24,10 +22,7 @@ def add(command) -> None:
     )
     option.add_config(command)
     option.add(command, "--preset", sizes, "default", choices=list(variance.PRESETS))
-    what = f"the text: {', '.join(sources.NAMES)}; or a UTF-8 file, a folder of them, or a .gz"
-    option.add(command, "--text", what, "python-docs", type=option.named, metavar="TEXT")
-    what = "where the text's tokens are kept, to be read faster the next time"
-    option.add(command, "--cache", what, Path("runs/cache"), type=option.path, metavar="FOLDER")
+    option.add_settings(command, CorpusSettings, only=("text", "cache"))
     what = (
         "the model to look at: a run of minimapnet train, whose newest checkpoint is taken, or a BERT in Hugging Face's "
         "format with its tokenizer"

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from minimapnet import backend
 from minimapnet.experiments import candidates, curves, presets, processes, timing, training_runs
 from minimapnet.experiments.presets import CompareSettings, Run
+from minimapnet.experiments.processes import Job
 from minimapnet.files import no_new_empty
 from minimapnet.text.batches import unigram_entropy
 from minimapnet.text.load import Corpus
@@ -45,13 +46,7 @@ def compare(source: str, preset: str, seed: int, cache: Path, folder: Path, seed
         settings = replace(settings, **chosen)
     text = training_runs.read_text(source, cache, settings)  # before any run, and into the cache
     with _folder_of_runs(folder) as kept:
-        job = {
-            "settings": presets.as_json(settings),
-            "source": str(source),
-            "cache": str(cache),
-            "folder": kept,
-            "backend": backend.name,
-        }
+        job = Job(settings, str(source), cache, Path(kept), backend.name)
         found, times = _all_runs(settings, seed, job)
     results = _results(settings, preset, seed, text, found)
     return results, times | {"time_ratios": _time_ratios(results, times)}
@@ -108,7 +103,7 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _all_runs(settings: CompareSettings, seed: int, job: dict) -> tuple[dict[Run, dict], dict]:
+def _all_runs(settings: CompareSettings, seed: int, job: Job) -> tuple[dict[Run, dict], dict]:
     chosen = planned(settings, seed)
     first, clock = next(iter(chosen)), Run("times", "all", seed)
     tried = {(run.experiment, run.proposal) for run in chosen if run.experiment != "warm"}

@@ -1,6 +1,6 @@
 """What `minimapnet compare` is made of: the numbers of its experiments, and the presets."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 
 from minimapnet.training.settings import ModelSettings
 
@@ -71,7 +71,7 @@ class CompareSettings:
     """A whole comparison; the defaults are the preset `default`."""
 
     text: TextSettings = field(default_factory=TextSettings)
-    model: ModelSettings = field(default_factory=ModelSettings)
+    model: ModelSettings = field(default_factory=lambda: ModelSettings(layers=1))
     scratch: ScratchSettings = field(default_factory=ScratchSettings)
     branches: BranchSettings = field(default_factory=BranchSettings)
     stages: StageSettings = field(default_factory=StageSettings)
@@ -86,6 +86,9 @@ class Run:
     proposal: str
     seed: int
 
+    def __str__(self) -> str:
+        return f"the run {self.experiment}, {self.proposal}, seed {self.seed}"
+
 
 PRESETS = {
     "default": CompareSettings(),
@@ -98,7 +101,7 @@ PRESETS = {
     ),
     "smoke": CompareSettings(
         text=TextSettings(validation_rows=64),
-        model=ModelSettings(hidden_size=32),
+        model=ModelSettings(hidden_size=32, layers=1),
         scratch=ScratchSettings(seeds=2, steps=12, evaluations=3),
         branches=BranchSettings(seeds=2, warm_steps=12, restart_steps=6, steps=8, masked=(1, 2), evaluations=4),
         stages=StageSettings(count=2, sentences=4, masks=2, quality_sentences=6, shown=2),
@@ -110,10 +113,3 @@ PRESETS = {
 def as_json(settings: CompareSettings) -> dict:
     """Return settings as JSON can hold them."""
     return asdict(settings)
-
-
-def from_json(table: dict) -> CompareSettings:
-    """Return the settings that `as_json` made the table of."""
-    kinds = {one.name: one.default_factory for one in fields(CompareSettings) if one.name != "timed_steps"}
-    parts = {name: kind(**table[name]) for name, kind in kinds.items()}
-    return CompareSettings(**parts, timed_steps=table["timed_steps"])

@@ -1,25 +1,52 @@
-"""Many training runs side by side: each in a process of its own, with one thread.
+"""Many training runs side by side: a pool of processes with one thread each.
 
 Runs are small, and one thread each is the best use of the cores; it also makes a run's numbers independent of how many cores
-there are. A process gets its job as JSON on its standard input and answers by lines of JSON: {"steps": n} as it goes, then
-{"result": ...}, or {"error": line} for an InputError.
+there are.
 """
 
-import json
+import multiprocessing
 import os
-import subprocess
-import sys
+import signal
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
-from queue import SimpleQueue
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+
+from tqdm import tqdm
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.experiments.presets import Run
+from minimapnet.experiments import timing, training_runs
+from minimapnet.experiments.presets import CompareSettings, Run
 from minimapnet.kernels import pool
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+EVERY = 10  # steps between two lines of progress
+POLL = 0.1  # seconds between two looks at the progress
+PERFORM = {
+    "warm": training_runs.warm_start,
+    "scratch": training_runs.from_scratch,
+    "branches": training_runs.branch,
+    "times": timing.measure,
+}
+SPAWN = multiprocessing.get_context("spawn")  # forked, a process would have its parent's BLAS, threads and locks
+_progress: SimpleQueue  # in a worker: where it tells how far its run has come
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process has to know beside its run; `folder` is where the warm start is kept."""
+
+    settings: CompareSettings
+    source: str
+    cache: Path
+    folder: Path
+    backend: str
 
 
 def workers() -> int:
@@ -28,67 +55,111 @@ def workers() -> int:
 
 
 def run_all(
-    runs: Iterable[Run], job: dict, on_steps: Callable[[Run, int], None], first: Run | None = None
+    runs: Iterable[Run], job: Job, on_steps: Callable[[Run, int], None], first: Run | None = None
 ) -> dict[Run, dict]:
-    """Make all runs; return {run: result}. `first`, where given, is made first, and the branches only after it.
+    """Make all runs; return {run: result}. `first`, where given, goes first, and the branches only after it.
 
-    `job` is what a process has to know beside its run; `on_steps(run, n)` is told of progress.
-
-    Raises InputError as the runs do; then, and after Ctrl-C, no process is left behind.
+    `on_steps(run, n)` is told of progress. Raises InputError as the runs do; then, and after Ctrl-C, no process is left.
     """
-    waiting, running, found = list(runs), {}, {}
-    answers = SimpleQueue()
+    waiting, futures, results, begun = list(runs), {}, {}, set()
+    progress = SPAWN.SimpleQueue()
+    with executor(progress) as workforce:
+        while waiting or futures:
+            for run in [run for run in waiting if run.experiment != "branches" or first is None or first in results]:
+                waiting.remove(run)
+                futures[submit(workforce, perform, run, job)] = run
+            done = wait(futures, POLL, FIRST_COMPLETED).done
+            while not progress.empty():
+                run, steps = progress.get()
+                begun.add(run)
+                on_steps(run, steps)
+            for future in done:
+                run = futures.pop(future)
+                results[run] = _result(future, run, begun - results.keys())
+    return results
+
+
+def _result(future: Future, run: Run, under_way: set[Run]) -> dict:
     try:
-        while waiting or running:
-            for run in [run for run in waiting if run.experiment != "branches" or first is None or first in found]:
-                if len(running) < workers():
-                    waiting.remove(run)
-                    running[run] = _start(run, job, answers)
-            run, answer = answers.get()
-            if "steps" in answer:
-                on_steps(run, answer["steps"])
-                continue
-            running.pop(run).wait()
-            if "error" in answer:
-                raise InputError(answer["error"])
-            found[run] = answer["result"]
+        return future.result()
+    except InputError:
+        raise
+    except BrokenProcessPool:  # it does not say whose process it was
+        names = " or ".join(sorted(map(str, under_way or {run})))
+        raise InputError(f"{names} broke off: its process was killed") from None
+    except Exception as error:
+        why = traceback.format_exception_only(error)[-1].strip()
+        raise InputError(f"{run} broke off: {why}") from error
+
+
+@contextmanager
+def executor(progress: SimpleQueue | None = None) -> Iterator[ProcessPoolExecutor]:
+    """Yield an executor of `workers()` processes; when the block is left by an error or Ctrl-C, they are killed."""
+    others = set(multiprocessing.active_children())
+    one_thread = _environment(dict.fromkeys(THREAD_VARIABLES, "1"))  # before a worker imports NumPy
+    with one_thread, ProcessPoolExecutor(workers(), SPAWN, _begin, (progress,)) as workforce:
+        try:
+            yield workforce
+        except BaseException:
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()
+            workforce.shutdown(cancel_futures=True)
+            raise
+
+
+def submit(workforce: ProcessPoolExecutor, task: Callable, *arguments) -> Future:
+    """Let a worker of `executor` call `task`. Ctrl-C is for the parent alone: a new worker inherits that it is blocked."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        return workforce.submit(task, *arguments)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return workforce.submit(task, *arguments)
     finally:
-        for process in running.values():
-            process.kill()
-            process.wait()
-    return found
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(run: Run, job: dict, answers: SimpleQueue) -> subprocess.Popen:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "minimapnet.experiments.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        env=os.environ | dict.fromkeys(THREAD_VARIABLES, "1"),
-        start_new_session=True,  # Ctrl-C is for us alone: we stop the others
-    )
-    process.stdin.write(json.dumps(job | {"run": asdict(run)}))
-    process.stdin.close()
-    threading.Thread(target=_listen, args=(run, process, answers), daemon=True).start()
-    return process
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
-def _listen(run: Run, process: subprocess.Popen, answers: SimpleQueue) -> None:
-    """Hand on what a process says; where it ends without a result, the last line of its complaint."""
-    complaint = []
-    listener = threading.Thread(target=lambda: complaint.extend(process.stderr), daemon=True)
-    listener.start()
-    last = {}
-    for line in process.stdout:
-        if not line.endswith("\n"):  # killed in the midst of it
-            last = {}
-            break
-        last = json.loads(line)
-        answers.put((run, last))
-    listener.join()
-    if not last.keys() & {"result", "error"}:
-        why = complaint[-1].strip() if complaint else f"it ended with code {process.wait()}"
-        answers.put((run, {"error": f"the run {run.experiment}, {run.proposal}, seed {run.seed} broke off: {why}"}))
+def _begin(progress: SimpleQueue | None) -> None:
+    """Make a new process a worker, which ends with its parent, however that ends."""
+    global _progress
+    _progress = progress
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a process that is killed leaves behind
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def perform(run: Run, job: Job) -> dict:
+    """Make a run, in a worker; return what it found.
+
+    Raises InputError for a text that cannot be used, and where training diverges.
+    """
+    _progress.put((run, 0))
+    backend.use(job.backend)
+    text = training_runs.read_text(job.source, job.cache, job.settings)
+    steps = 0
+
+    def on_step(*_) -> None:
+        nonlocal steps
+        steps += 1
+        if steps % EVERY == 0:
+            _progress.put((run, EVERY))
+
+    return PERFORM[run.experiment](run, job.settings, text, job.folder, on_step)

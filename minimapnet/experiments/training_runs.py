@@ -128,6 +128,7 @@ def warm_start(run: Run, settings: CompareSettings, text: Corpus, folder: Path, 
         batch_size=chosen.batch_size,
         learning_rate=chosen.restart_learning_rate,
         schedule="constant",
+        eval_every=0,
         checkpoint_every=0,
         seed=run.seed,
     )

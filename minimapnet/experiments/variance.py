@@ -39,7 +39,7 @@ class PretrainSettings:
     too (Devlin et al. 2019, arXiv 1810.04805, appendix A.2).
     """
 
-    model: ModelSettings = field(default_factory=ModelSettings)
+    model: ModelSettings = field(default_factory=lambda: ModelSettings(layers=1))
     vocab_size: int = 2048
     masked: float = 0.15  # of the maskable tokens
     learning_rate: float = 2e-3  # constant over the sentences, down in a line over the rows after them
@@ -67,7 +67,12 @@ class Settings:
 
 
 SMALL = PretrainSettings(
-    ModelSettings(hidden_size=32), sentence_batch_size=8, sentence_steps=10, batch_size=4, steps=10, validation_rows=16
+    ModelSettings(hidden_size=32, layers=1),
+    sentence_batch_size=8,
+    sentence_steps=10,
+    batch_size=4,
+    steps=10,
+    validation_rows=16,
 )
 PRESETS = {"default": Settings(), "smoke": Settings(SMALL, sentences=4, masks=2, candidates=2)}
 
@@ -98,7 +103,7 @@ def train_model(source: str, cache: Path, settings: PretrainSettings, seed: int)
         (text, settings.batch_size, settings.steps, "linear"),
     ):
         training = TrainSettings(
-            steps, size, learning_rate=settings.learning_rate, schedule=schedule, checkpoint_every=0, seed=seed
+            steps, size, learning_rate=settings.learning_rate, schedule=schedule, eval_every=0, checkpoint_every=0, seed=seed
         )
         records = run_to_end(Trainer(model, rows, proposal, training, evaluation=evaluation))
     about = {

@@ -126,7 +126,9 @@ def summaries() -> str:
 
 
 def defaults(parameter: str) -> str:
-    """Return a line for a help text with a parameter's default for each kind that has it."""
-    return ", ".join(
-        f"{kind.parameters[parameter]} for {name}" for name, kind in KINDS.items() if parameter in kind.parameters
-    )
+    """Return words for a help text: a parameter's default for each kind that has it."""
+    kinds: dict = {}
+    for name, kind in KINDS.items():
+        if parameter in kind.parameters:
+            kinds.setdefault(kind.parameters[parameter], []).append(name)
+    return "; ".join(f"{value:g} for {', '.join(names)}" for value, names in kinds.items())

@@ -8,16 +8,15 @@ import numpy
 
 from minimapnet import backend
 from minimapnet.errors import InputError
+from minimapnet.training.setting_fields import compared_settings
 
-FREE = ("max_minutes", "checkpoint_every")  # settings that change no number of a run
 SAMPLED_ROWS = 64  # of the text, whose tokens are looked at one by one
 
 
 def describe(model, text, proposal, settings, evaluation) -> dict:
     """Return the settings, the model's config, the text, the proposal and the evaluation of a run."""
-    numbers = {name: value for name, value in dataclasses.asdict(settings).items() if name not in FREE}
     fixed = evaluation and {name: describe_object(getattr(evaluation, name)) for name in ("k", "seed", "rows")}
-    parts = {"settings": numbers, "model": dataclasses.asdict(model.config), "text": describe_text(text)}
+    parts = {"settings": compared_settings(settings), "model": dataclasses.asdict(model.config), "text": describe_text(text)}
     parts |= {"proposal": describe_object(proposal), "evaluation": fixed}
     return json.loads(json.dumps(parts))
 

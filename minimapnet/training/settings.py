@@ -1,96 +1,65 @@
-"""What a training run is made of, and the learning rate's course."""
+"""What a training run is made of, each setting once: its default, range and help."""
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
-from minimapnet.errors import InputError
 from minimapnet.model.config import BertConfig
+from minimapnet.text import sources
 from minimapnet.text.load import Corpus
+from minimapnet.text.tokenizer import VOCAB_SIZE
+from minimapnet.training import proposal_registry
+from minimapnet.training.setting_fields import (
+    BELOW_ONE,
+    MASK_RATE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    check_settings,
+    setting,
+    whole,
+)
 
-SCHEDULES = ("linear", "constant")
+TOKENIZERS = ("wordpiece", "characters")
+OF_A_NEW_MODEL = "of a new model"
 
 
 @dataclass(frozen=True)
-class TrainSettings:
-    """The numbers of a run; with the model, the text and the proposal they fix every bit of it.
+class CorpusSettings:
+    """The text, and how it becomes rows of tokens."""
 
-    `gradient_accumulation` cuts a step's rows into that many parts, which go through the model one after the other: the same
-    step in less memory. "constant" stays at the peak after the warm-up, "linear" goes down towards zero from there. 0 for
-    `eval_every` or `checkpoint_every` means: at the end alone.
+    text: str | Path = setting(
+        "python-docs",
+        f"the text: {', '.join(sources.NAMES)}; or a UTF-8 file, a folder of them, or a .gz",
+        names=sources.NAMES,
+    )
+    tokenizer: str | Path | None = setting(
+        None,
+        "wordpiece or characters, made from the text; or a tokenizer.json or vocab.txt",
+        names=TOKENIZERS,
+        shown="the checkpoint's; for a new model wordpiece",
+    )
+    vocab_size: int = setting(VOCAB_SIZE, "the most tokens that a new tokenizer knows", whole(16, 10**6))
+    max_length: int = setting(64, "tokens of a row", whole(2, 2**16))
+    layout: str = setting(
+        "packed",
+        "rows full of text, or sentences: each in a row of its own, with padding",
+        choices=("packed", "sentences"),
+    )
+    cache: Path = setting(Path("runs/cache"), "where the text's tokens are kept, to be read faster the next time", names=())
 
-    Raises InputError for a value outside its range.
-    """
-
-    steps: int = 2000
-    batch_size: int = 32  # of text that the proposal gets for a step
-    gradient_accumulation: int = 1
-    learning_rate: float = 2e-3
-    warmup_ratio: float = 0.1  # of the steps
-    schedule: str = "linear"
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0  # the longest gradient that is not shortened
-    eval_every: int = 0  # steps
-    log_every: int = 10  # steps
-    checkpoint_every: int = 500  # steps
-    max_minutes: float | None = None  # of one process; a resumed run has them anew
-    seed: int = 0
-
-    def __post_init__(self):
-        for name, least in WHOLE.items():
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise InputError(f"{name} must be a whole number of at least {least}, not {value!r}")
-        for name in ("learning_rate", "max_grad_norm", "max_minutes"):
-            value = getattr(self, name)
-            if not (value is None and name == "max_minutes") and not (_number(value) and value > 0):
-                raise InputError(f"{name} must be a number above 0, not {value!r}")
-        if not _number(self.weight_decay) or self.weight_decay < 0:
-            raise InputError(f"weight_decay must be a number of at least 0, not {self.weight_decay!r}")
-        if not _number(self.warmup_ratio) or not 0 <= self.warmup_ratio <= 1:
-            raise InputError(f"warmup_ratio must lie between 0 and 1, not {self.warmup_ratio!r}")
-        if self.schedule not in SCHEDULES:
-            raise InputError(f"schedule {self.schedule!r} is not one of {', '.join(SCHEDULES)}")
-
-    def lr_scale(self, step: int) -> float:
-        """Return the learning rate of update `step` of 0 .. steps - 1 as a share of its peak, above 0 and at most 1."""
-        warmup = math.ceil(self.warmup_ratio * self.steps)
-        if self.schedule == "constant":
-            return min(1.0, (step + 1) / max(1, warmup))
-        return learning_rate(step, self.steps, 1.0, warmup)
-
-
-WHOLE = {  # fields that are whole numbers, and the least that each may be
-    "steps": 1,
-    "batch_size": 1,
-    "gradient_accumulation": 1,
-    "eval_every": 0,
-    "log_every": 1,
-    "checkpoint_every": 0,
-    "seed": 0,
-}
-
-
-def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
-    """Return the learning rate of update `step` of 0 .. steps - 1: a line up to `peak` in `warmup` updates, a line down.
-
-    The first update has peak / warmup, the last peak / (steps - warmup): none is zero.
-    """
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    return peak * (steps - step) / max(1, steps - warmup)
-
-
-def _number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    __post_init__ = check_settings
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The model that all runs train."""
+    """The size of a new model."""
 
-    hidden_size: int = 128
-    layers: int = 1
-    heads: int = 4
+    hidden_size: int = setting(128, f"channels of a token; {OF_A_NEW_MODEL}", whole(1, 2**16))
+    layers: int = setting(2, f"layers; {OF_A_NEW_MODEL}", whole(1, 1000))
+    heads: int = setting(4, f"attention heads of a layer; {OF_A_NEW_MODEL}", whole(1, 2**16))
+
+    __post_init__ = check_settings
 
     def config(self, text: Corpus, max_length: int) -> BertConfig:
         """Return the model's config for a text in rows of at most `max_length`."""
@@ -104,3 +73,90 @@ class ModelSettings:
             pad_token_id=text.pad_token_id,
             mask_token_id=text.mask_token_id,
         )
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """How masks are drawn; what a proposal of the registry has no use for must not be set."""
+
+    proposal: str = setting(
+        "uniform", f"how masks are drawn. {proposal_registry.summaries()}", choices=tuple(proposal_registry.KINDS)
+    )
+    mask_rate: int | float | None = setting(
+        None,
+        "tokens of a row to mask: a share below 1, or a whole number",
+        MASK_RATE,
+        shown=f"{proposal_registry.MASK_RATE}; 1 where the proposal masks one position",
+    )
+    masks: int | None = setting(
+        None, "masks of a row, all of them used", whole(1), shown=proposal_registry.defaults("masks")
+    )
+    candidates: int | None = setting(
+        None, "masks of a row that a pool chooses from", whole(1), shown=proposal_registry.defaults("candidates")
+    )
+    uniform_mix: float | None = setting(
+        None,
+        "share of uniform masks, where masks are drawn by scores",
+        SHARE,
+        shown=proposal_registry.defaults("uniform_mix"),
+    )
+
+    __post_init__ = check_settings
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The numbers of a run; with the model, the text and the proposal they fix every bit of it.
+
+    Raises InputError for a value outside its range.
+    """
+
+    steps: int = setting(2000, "training steps", whole(1))
+    batch_size: int = setting(32, "rows of text that the proposal gets for a step", whole(1))
+    gradient_accumulation: int = setting(
+        1, "parts of a step that go through the model one after the other, for less memory", whole(1)
+    )
+    learning_rate: float = setting(2e-3, "AdamW's, at its highest", POSITIVE)
+    warmup_ratio: float = setting(0.1, "share of the steps in which the learning rate rises", SHARE)
+    schedule: str = setting(
+        "linear", "the learning rate after the warm-up: down to 0 in a line, or constant", choices=("linear", "constant")
+    )
+    weight_decay: float = setting(0.01, "AdamW's, on weights and tables alone", NOT_NEGATIVE)
+    max_grad_norm: float = setting(1.0, "the largest norm of a gradient; a longer one is scaled down to it", POSITIVE)
+    dropout: float | None = setting(
+        None, "share of values dropped in training", BELOW_ONE, shown="the checkpoint's; for a new model 0"
+    )
+    eval_every: int = setting(
+        250,
+        f"steps between evaluations on fixed uniform masks of {proposal_registry.MASK_RATE:.0%}, whatever the mask rate is; "
+        "0: before the first step and after the last",
+        whole(0),
+    )
+    log_every: int = setting(10, "steps between records of the log", whole(1))
+    checkpoint_every: int = setting(500, "steps between checkpoints; 0: at the end alone", whole(0), free=True)
+    max_minutes: float | None = setting(
+        None, "stop with a checkpoint after so many minutes of training", POSITIVE, shown="no limit", free=True
+    )
+    seed: int = setting(0, "of the model, the order of rows and the masks", whole(0))
+
+    __post_init__ = check_settings
+
+    def lr_scale(self, step: int) -> float:
+        """Return the learning rate of update `step` of 0 .. steps - 1 as a share of its peak, above 0 and at most 1.
+
+        "constant" stays at the peak after the warm-up, "linear" goes down towards zero from there.
+        """
+        warmup = math.ceil(self.warmup_ratio * self.steps)
+        if self.schedule == "constant":
+            return min(1.0, (step + 1) / max(1, warmup))
+        return learning_rate(step, self.steps, 1.0, warmup)
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
+    """Return the learning rate of update `step` of 0 .. steps - 1: a line up to `peak` in `warmup` updates, a line down.
+
+    The first update has peak / warmup, the last peak / (steps - warmup): none is zero.
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * (steps - step) / max(1, steps - warmup)

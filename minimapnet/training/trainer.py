@@ -4,6 +4,7 @@ Whatever is random is keyed by (seed, purpose, step), so a checkpoint needs no g
 on one kind of machine with one number of threads: another cut of the batch adds up in another order.
 """
 
+import dataclasses
 import math
 import signal
 import time
@@ -56,6 +57,9 @@ class Trainer:
         Raises InputError for a text that is too short for a step, or does not fit the model.
         """
         _check_text(model, text, settings)
+        if settings.dropout is not None:
+            p = {"hidden_dropout_prob": settings.dropout, "attention_probs_dropout_prob": settings.dropout}
+            model.config = dataclasses.replace(model.config, **p)
         self.model, self.text, self.proposal, self.settings = model, text, proposal, settings
         self.folder, self.evaluation, self.bar, self.on_step = folder and Path(folder), evaluation, bar, on_step
         self.optimizer = AdamW(model, weight_decay=settings.weight_decay, max_grad_norm=settings.max_grad_norm)

@@ -29,7 +29,7 @@ def small(monkeypatch):
     """Make the preset "smoke" smaller still."""
     preset = replace(
         presets.PRESETS["smoke"],
-        model=presets.ModelSettings(hidden_size=16, heads=2),
+        model=presets.ModelSettings(hidden_size=16, layers=1, heads=2),
         scratch=presets.ScratchSettings(seeds=1, steps=3, batch_size=5, evaluations=3),
         branches=presets.BranchSettings(
             seeds=1, warm_steps=3, warm_batch_size=4, restart_steps=2, steps=3, masked=(1,), evaluations=3
@@ -158,7 +158,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_no_folder(text, tmp_path, capsys,
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def all_runs(settings, seed, job):
-        (Path(job["folder"]) / "warm").mkdir()
+        (job.folder / "warm").mkdir()
         monkeypatch.setattr(os, "fsync", full)
         return {}, {}
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from minimapnet.cli import config_file, main
-from minimapnet.cli.options import MASK, Parser, add, add_flag, whole
+from minimapnet.cli.options import NumberType, Parser, add, add_flag
+from minimapnet.training.setting_fields import MASK_RATE, whole
 from tests.helpers.command_cases import assert_refused, called
 
 
@@ -110,8 +111,8 @@ def test_files_that_cannot_be_read(tmp_path, capsys):
 
 def small_command() -> Parser:
     command = Parser(prog="test")
-    add(command, "--steps", "", 5, type=whole(1))
-    add(command, "--mask-rate", "", type=MASK)
+    add(command, "--steps", "", 5, type=NumberType(whole(1)))
+    add(command, "--mask-rate", "", type=NumberType(MASK_RATE))
     add(command, "--text-file", "", type=Path)
     add(command, "--name", "", "plain")
     add_flag(command, "--fast", "")

@@ -28,7 +28,7 @@ def folder(tmp_path):
 
 def made(arguments) -> Trainer:
     """Return the trainer that a command would run."""
-    return build_trainer.trainer(main._options(list(map(str, arguments))), None)
+    return build_trainer.build_trainer(main._options(list(map(str, arguments))), None)
 
 
 def records(run) -> list[dict]:

@@ -47,8 +47,8 @@ WRONG = {
     "max_grad_norm must be a number above 0, not -1": {"max_grad_norm": -1},
     "max_minutes must be a number above 0, not 0": {"max_minutes": 0},
     "weight_decay must be a number of at least 0, not -0.1": {"weight_decay": -0.1},
-    "warmup_ratio must lie between 0 and 1, not 1.5": {"warmup_ratio": 1.5},
-    "schedule 'cosine' is not one of linear, constant": {"schedule": "cosine"},
+    "warmup_ratio must be a number from 0 to 1, not 1.5": {"warmup_ratio": 1.5},
+    "schedule must be one of linear, constant, not 'cosine'": {"schedule": "cosine"},
 }
 
 
