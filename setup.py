@@ -16,7 +16,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["minimapnet", "minimapnet.*"]), "minimapnet.data"],
     package_dir={"minimapnet.data": "data"},
-    package_data={"minimapnet.data": ["grammar.toml", "README.md"]},
+    package_data={"minimapnet.data": ["grammar.toml", "README.md"], "minimapnet.reports": ["report.html"]},
     install_requires=[
         "numpy>=1.26",
         "scipy>=1.11",

@@ -2,36 +2,15 @@
 
 import base64
 from html import escape
+from importlib.resources import files
+from string import Template
 
 from minimapnet.reports import claims, tables
 from minimapnet.reports.tables import masked_words
 
-STYLE = """
-:root { color-scheme: light; }
-body { font: 1rem/1.5 system-ui, sans-serif; color: #111; background: #fff; max-width: 62rem; margin: auto; padding: 1rem; }
-h1, h2, h3 { line-height: 1.25; } h2 { margin-top: 2.5rem; border-top: 1px solid #bbb; padding-top: 1rem; }
-.wide { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th:first-child { text-align: left; }
-table.claims td, table.claims th { text-align: left; white-space: normal; vertical-align: top; }
-.claims tbody th { width: 32%; font-weight: normal; }
-.verdict { font-weight: bold; border-left: .35rem solid #0072B2; padding-left: .5rem; }
-.rule { color: #444; font-size: .9rem; }
-figure { margin: 1rem 0; overflow-x: auto; } figure img { width: 100%; min-width: 38rem; height: auto; }
-.sentence { line-height: 1.2; } .token { display: inline-block; margin: 0 1px .6rem 0; vertical-align: top; }
-.token i { display: block; font-style: normal; font-size: .9rem; padding: .1rem .3rem; text-align: center; }
-.token i { border: 1px solid #ccc; }
-.names i { border-color: transparent; text-align: left; color: #444; } .plain i { color: #666; border-style: dotted; }
-.scale { display: inline-block; margin-right: 1.5rem; }
-.scale i { font-style: normal; padding: .1rem .5rem; border: 1px solid #ccc; font-size: .9rem; }
-.sentence i, .scale i { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
-@media print {
-  html { font-size: 9pt; } body { max-width: none; padding: 0; }
-  table { font-size: .8rem; } th, td { padding: .15rem .3rem; }
-  .wide { overflow: visible; } figure, tr, .token { break-inside: avoid; } figure img { min-width: 0; }
-}
-"""
+LIGHT, DARK = (255, 255, 255), (0, 62, 110)
+INK_TURNS = 0.68  # shades above this carry white letters: both inks then have a contrast of at least 4.5
+UNTOUCHED = ("[CLS]", "[SEP]", "[PAD]")
 
 
 def page(results: dict, times: dict, pictures: dict[str, bytes]) -> str:
@@ -44,30 +23,27 @@ def page(results: dict, times: dict, pictures: dict[str, bytes]) -> str:
         mine = [name for name in claim.figures if name in pictures and name not in shown]
         shown.update(mine)
         sections.append(_section(i, claim, mine, pictures, _claim_tables(i, results, times)))
-    name = results["text"]["name"]
-    parts = [
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>minimapnet compare: {escape(name)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
-        f"<h1>Do learned masks pay? {escape(name)}</h1>",
-        f"<p>{escape(summary(results))}</p>",
-        _overview(found),
-        f"<p>{escape(_chance(results, times))}</p>",
-        *sections,
-        "<h2>Sentences</h2>",
-        "<p>Held-out sentences, single masks: for each token the norm of its loss's gradient, the optimal proposal, which "
-        "is proportional to it, and MAPNet's, without its share of uniform masks. Numbers appear where the pointer rests on "
-        "a token.</p>",
-        html(results["sentences"]),
-        "<h2>Rules and settings</h2>",
-        *(f"<p><b>{escape(key)}</b>: {escape(words)}</p>" for key, words in results["rules"].items()),
-        f"<p>Timed on {escape(str(times.get('machine', 'an unnamed machine')))}, "
-        f"threads: {escape(str(times.get('threads', '-')))}; "
-        f"backend {escape(results['backend'])}, preset {escape(str(results['preset']))}.</p>",
-        tables.html(tables.of_settings(results["settings"])),
-        "</body>\n</html>\n",
-    ]
-    return "\n".join(parts)
+    words = {
+        "name": results["text"]["name"],
+        "summary": summary(results),
+        "chance": _chance(results, times),
+        "machine": times.get("machine", "an unnamed machine"),
+        "threads": times.get("threads", "-"),
+        "backend": results["backend"],
+        "preset": results["preset"],
+    }
+    html = {
+        "overview": _overview(found),
+        "sections": "\n".join(sections),
+        "sentences": sentences(results["sentences"]),
+        "rules": "\n".join(f"<p><b>{escape(key)}</b>: {escape(rule)}</p>" for key, rule in results["rules"].items()),
+        "settings": tables.html(tables.of_settings(results["settings"])),
+    }
+    return _template().substitute(html, **{key: escape(str(value)) for key, value in words.items()})
+
+
+def _template() -> Template:
+    return Template((files("minimapnet.reports") / "report.html").read_text(encoding="utf-8"))
 
 
 def summary(results: dict) -> str:
@@ -94,14 +70,12 @@ def experiment_words(results: dict, experiment: str) -> str:
 
 
 def _overview(found):
-    rows = "\n".join(
+    return "\n".join(
         f'<tr><th scope="row"><a href="#claim-{i}">{escape(one.question)}</a></th>'
         f'<td class="verdict">{escape(one.verdict)}</td>'
         f"<td>{'<br>'.join(map(escape, one.numbers)) or '-'}</td></tr>"
         for i, one in enumerate(found, 1)
     )
-    head = '<tr><th scope="col">claim</th><th scope="col">verdict</th><th scope="col">numbers</th></tr>'
-    return f'<div class="wide"><table class="claims">\n<thead>{head}</thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>'
 
 
 def _section(i, claim, names, pictures, more):
@@ -156,20 +130,13 @@ def _seeds(run):
     return "one seed" if count == 1 else f"{count} seeds"
 
 
-LIGHT, DARK = (255, 255, 255), (0, 62, 110)
-INK_TURNS = 0.68  # shades above this carry white letters: both inks then have a contrast of at least 4.5
-UNTOUCHED = ("[CLS]", "[SEP]", "[PAD]")
-
-
-def html(sentences: list[dict]) -> str:
+def sentences(shown: list[dict]) -> str:
     """Return all sentences with their legend; every token is escaped."""
-    if not sentences:
+    if not shown:
         return "<p>No sentences were kept.</p>"
-    norm = max((value for one in sentences for value in one["norms"]), default=0.0) or 1.0
-    times = (
-        max(value for one in sentences for value in (*_times_uniform(one, "optimal"), *_times_uniform(one, "mapnet"))) or 1.0
-    )
-    return "\n".join([_legend(norm, times), *(_sentence(one, norm, times) for one in sentences)])
+    norm = max((value for one in shown for value in one["norms"]), default=0.0) or 1.0
+    times = max(value for one in shown for value in (*_times_uniform(one, "optimal"), *_times_uniform(one, "mapnet"))) or 1.0
+    return "\n".join([_legend(norm, times), *(_sentence(one, norm, times) for one in shown)])
 
 
 def _sentence(one, norm, times):
