@@ -4,7 +4,7 @@ import textwrap
 from itertools import cycle
 
 import matplotlib
-from matplotlib import cycler
+from cycler import cycler
 from matplotlib.figure import Figure
 
 from minimapnet.files import written_whole

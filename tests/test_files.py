@@ -143,7 +143,7 @@ def test_a_place_inside_a_file(tmp_path):
 # Folders
 
 
-def test_folders_that_had_to_be_made_for_results_are_gone_after_an_error(tmp_path):
+def test_new_folders_are_gone_after_an_error(tmp_path):
     (tmp_path / "mine").mkdir()
     with pytest.raises(ValueError):
         write_json(tmp_path / "mine/a/b/file", float("nan"))

@@ -7,7 +7,7 @@ def experiment(baseline, **families):
     return {"baseline": baseline, "proposals": [{"name": name, "family": family} for name, family in families.items()]}
 
 
-def test_baselines_stand_out_and_no_two_proposals_of_a_figure_look_the_same():
+def test_no_two_proposals_of_a_figure_look_the_same():
     scratch = experiment("plain", plain="uniform", pool="MAPNet", best="optimal")
     sizes = dict.fromkeys(("one", "two", "four", "many"), "uniform")
     branches = experiment("two", **sizes, pool="MAPNet", single="MAPNet")

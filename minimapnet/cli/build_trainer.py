@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy
 
@@ -21,7 +22,7 @@ ROWS = 4096  # of a text that are looked at together
 def build_trainer(options, folder: Path | None) -> Trainer:
     """Make the trainer of a command's options. Raises InputError for whatever does not fit together."""
     start = options.checkpoint and checkpoint.model_folder(options.checkpoint)
-    model = start and _read_model(options, start)
+    model = _read_model(options, start) if start else None
     settings, masks = option.settings_of(options, TrainSettings), option.settings_of(options, MaskSettings)
     text = _read_text(option.settings_of(options, CorpusSettings), start)
     _check_mask_rate(text, masks.mask_rate)
@@ -57,7 +58,7 @@ def _read_model(options, start: Path) -> Bert:
 def _add_special_tokens(model: Bert, text: Corpus) -> None:
     """Set a model's [MASK] and [PAD] where it has none; that a known one is the text's, the trainer checks."""
     known = {"mask_token_id": text.mask_token_id, "pad_token_id": text.pad_token_id}
-    unknown = {name: value for name, value in known.items() if getattr(model.config, name) is None}
+    unknown: dict[str, Any] = {name: value for name, value in known.items() if getattr(model.config, name) is None}
     model.config = dataclasses.replace(model.config, **unknown)
 
 

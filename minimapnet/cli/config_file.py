@@ -5,6 +5,7 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from minimapnet.errors import InputError
 from minimapnet.files import written_whole
@@ -70,8 +71,9 @@ def _value(action: argparse.Action, value, where: str):
         raise InputError(f"{where} must be one of {', '.join(map(str, action.choices))}, not {value!r}")
     if action.type is None or action.nargs == 0:
         return value
+    convert: Any = action.type
     try:
-        return action.type(str(value))
+        return convert(str(value))
     except argparse.ArgumentTypeError as error:
         raise InputError(f"{where} {error}") from None
 

@@ -1,6 +1,7 @@
 """The proposals that `minimapnet compare` holds against each other, all from the registry."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from minimapnet.experiments.presets import BranchSettings, ScratchSettings
 from minimapnet.proposals.base import Proposal
@@ -29,7 +30,7 @@ class Candidate:
     name: str
     kind: str
     masked: int | float
-    parameters: dict[str, int | float] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
 
     @property
     def family(self) -> str:

@@ -121,14 +121,8 @@ def _all_runs(settings: CompareSettings, seed: int, job: Job) -> tuple[dict[Run,
 
 def _results(settings: CompareSettings, preset: str, seed: int, text: Corpus, found: dict[Run, dict]) -> dict:
     warm = next(result for run, result in found.items() if run.experiment == "warm")
-    parts = {
-        "scratch": (candidates.scratch(settings.scratch), settings.scratch, {"masked": settings.scratch.masked}),
-        "branches": (
-            candidates.branches(settings.branches),
-            settings.branches,
-            {"warm": _about_the_start(settings.branches, warm)},
-        ),
-    }
+    scratch, branches = settings.scratch, settings.branches
+    about = {"masked": scratch.masked}, {"warm": _about_the_start(branches, warm)}
     return {
         "preset": preset,
         "seed": seed,
@@ -136,7 +130,10 @@ def _results(settings: CompareSettings, preset: str, seed: int, text: Corpus, fo
         "settings": presets.as_json(settings),
         "text": _about(text, settings),
         **{name: warm[name] for name in ("decomposition", "stages", "calibration", "sentences")},
-        "experiments": {name: _experiment(name, *part, found) for name, part in parts.items()},
+        "experiments": {
+            "scratch": _experiment("scratch", candidates.scratch(scratch), scratch, about[0], found),
+            "branches": _experiment("branches", candidates.branches(branches), branches, about[1], found),
+        },
         "rules": curves.RULES | {"start": training_runs.START, "learning": candidates.LEARNING},
     }
 
@@ -164,7 +161,8 @@ def _about(text: Corpus, settings: CompareSettings) -> dict:
 
 def _experiment(name: str, tried: list[candidates.Candidate], settings, about: dict, found: dict[Run, dict]) -> dict:
     """Put together what the runs of one experiment found, and hold every proposal against the best uniform one."""
-    by_name, proposals = {}, []
+    by_name: dict[str, dict] = {}
+    proposals: list[dict] = []
     for one in tried:
         own = {str(run.seed): result for run, result in found.items() if (run.experiment, run.proposal) == (name, one.name)}
         own = dict(sorted(own.items(), key=lambda pair: int(pair[0])))

@@ -75,13 +75,13 @@ def steps_ratio(curve, baseline) -> tuple[float, float]:
     return mirrored, mirrored * itself / whole
 
 
-def interval(values: Sequence[float]) -> tuple[float, list[float] | None]:
+def interval(values: Sequence[float] | numpy.ndarray) -> tuple[float, list[float] | None]:
     """Return the mean of some numbers and the ends of its 95 % interval by Student's t; no ends for one number."""
-    values = numpy.asarray(values, numpy.float64)
-    mean, n = float(values.mean()), len(values)
+    numbers = numpy.asarray(values, numpy.float64)
+    mean, n = float(numbers.mean()), len(numbers)
     if n < 2:
         return mean, None
-    half = special.stdtrit(n - 1, (1 + CONFIDENCE) / 2) * values.std(ddof=1) / math.sqrt(n)
+    half = special.stdtrit(n - 1, (1 + CONFIDENCE) / 2) * numbers.std(ddof=1) / math.sqrt(n)
     return mean, [float(mean - half), float(mean + half)]
 
 

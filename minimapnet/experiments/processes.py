@@ -35,7 +35,7 @@ PERFORM = {
     "times": timing.measure,
 }
 SPAWN = multiprocessing.get_context("spawn")  # forked, a process would have its parent's BLAS, threads and locks
-_progress: SimpleQueue  # in a worker: where it tells how far its run has come
+_progress: SimpleQueue | None  # in a worker: where it tells how far its run has come
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ so that 1, 2, 5 and 15 masked ones are as many per cent.
 """
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy
@@ -92,9 +93,9 @@ def train_model(source: str, cache: Path, settings: PretrainSettings, seed: int)
 
     Raises InputError for text that cannot be used, and where training diverges.
     """
-    common = {"vocab_size": settings.vocab_size, "cache": cache}
-    sentences = load_corpus(source, max_length=settings.sentence_tokens, packed=False, **common)
-    text = load_corpus(source, max_length=MAX_LENGTH, **common)
+    load = partial(load_corpus, source, cache, vocab_size=settings.vocab_size)
+    sentences = load(max_length=settings.sentence_tokens, packed=False)
+    text = load(max_length=MAX_LENGTH)
     model = Bert(settings.model.config(text, MAX_LENGTH), seed)
     proposal = uniform_with_mapnet(settings.masked, model, seed)
     evaluation = Evaluation(text.validation, settings.masked, EVALUATION_SEED, settings.validation_rows)

@@ -102,8 +102,9 @@ def _attention_query_backward(i, dx, dcontext, cache, positions, accumulator) ->
 def _layer_backward(model: Bert, i, dx, cache, accumulator) -> Array:
     """What `Bert.layer_backward` does, up to attention for some replicas at a time: dx (R, S, T, C), overwritten."""
     attention_cache, output_cache, ffn_cache, *_ = cache
-    dcontext, parts, step = backend.xp.empty_like(dx), [], batch_size_that_fits(*dx.shape, ffn_cache[1].shape[-1])
-    for start in range(0, len(dx), step):
+    (R, S, T, C), F = dx.shape, ffn_cache[1].shape[-1]
+    dcontext, parts, step = backend.xp.empty_like(dx), [], batch_size_that_fits(R, S, T, C, F)
+    for start in range(0, R, step):
         chunk = slice(start, start + step)
         parts.append(GradientNormAccumulator(None, accumulator.tied, factors=accumulator.factors))
         d = model.ffn_backward(i, dx[chunk], ffn_cache, parts[-1])

@@ -10,6 +10,7 @@ as they are unless its docstring says that it works in place.
 """
 
 import math
+from functools import partial
 
 import numpy as np
 from scipy import sparse, special
@@ -264,7 +265,7 @@ def adamw_step(params, grads, mean, square, step: int, decayed: int, *, lr, beta
             update(slice(start, min(start + BLOCK, share.stop)))
 
     shares = pool.split(params.size, pool.threads() if params.size > BLOCK else 1)
-    pool.run([lambda share=share: update_blocks(share) for share in shares])
+    pool.run([partial(update_blocks, share) for share in shares])
 
 
 CHUNK_TOKENS = 1024  # of a part of the batch that one thread takes through the whole model while it stays in the cache

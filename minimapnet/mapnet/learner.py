@@ -141,10 +141,8 @@ class MapNetScore(Score):
             return loss, objectives.mask_scores_backward(dscores, cache)
         if choice.selected is None:
             raise InputError(f"{self.objective} needs a mask's probability, which this proposal has not: use regression")
-        if self.objective == "cross-entropy":
-            function, scale = objectives.cross_entropy, mean
-        else:
-            function, scale = objectives.second_moment, square
+        scaled = {"cross-entropy": (objectives.cross_entropy, mean), "second-moment": (objectives.second_moment, square)}
+        function, scale = scaled[self.objective]
         log_scores = choice.scores.values.reshape(choice.groups, -1)  # (G, B*M/G)
         loss, dscores = function(log_scores, choice.selected, choice.uniform_mix, norms, max(scale, TINY))
         return loss, choice.scores.cache.scores_backward(dscores)

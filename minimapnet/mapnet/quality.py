@@ -44,10 +44,10 @@ class Quality:
     won: float
 
 
-def quality(norms, log_norms, maskable=None, uniform: float = 0.0) -> Quality:
+def quality(norms, log_norms, maskable=None, uniform_mix: float = 0.0) -> Quality:
     """Hold f = log_norms (B, T) against exact norms (B, T), as each position masked alone gives them.
 
-    maskable bool (B, T), None for all; uniform is the share u of uniform masks in q = (1 - u) softmax(f) + u / n.
+    maskable bool (B, T), None for all; uniform_mix is the share u of uniform masks in q = (1 - u) softmax(f) + u / n.
 
     Raises InputError for norms that are not positive and finite, and f that is not finite, where maskable.
     """
@@ -58,7 +58,7 @@ def quality(norms, log_norms, maskable=None, uniform: float = 0.0) -> Quality:
     f = numpy.where(maskable, f, 0.0)
     within = [(a - a.sum(axis=1, keepdims=True) / n)[maskable] for a in (f, true)]
     slope, intercept, error = _line(f[maskable], true[maskable])
-    q = position_probabilities(f, maskable, uniform)
+    q = position_probabilities(f, maskable, uniform_mix)
     best = norms / norms.sum(axis=1, keepdims=True)  # (B, T)
     moments = second_moments(norms, q, maskable)
     return Quality(
@@ -74,11 +74,11 @@ def quality(norms, log_norms, maskable=None, uniform: float = 0.0) -> Quality:
     )
 
 
-def position_probabilities(f: numpy.ndarray, maskable: numpy.ndarray, uniform: float) -> numpy.ndarray:
+def position_probabilities(f: numpy.ndarray, maskable: numpy.ndarray, uniform_mix: float) -> numpy.ndarray:
     """Return q = (1 - u) softmax(f) + u / n for f (B, T) -> (B, T), 0 where not maskable."""
-    uniform = checked_share(uniform, "the share of uniform masks")
+    uniform_mix = checked_share(uniform_mix, "the share of uniform masks")
     shares = special.softmax(numpy.where(maskable, f, -numpy.inf), axis=1)
-    return maskable * ((1 - uniform) * shares + uniform / maskable.sum(axis=1, keepdims=True))
+    return maskable * ((1 - uniform_mix) * shares + uniform_mix / maskable.sum(axis=1, keepdims=True))
 
 
 def second_moments(norms: numpy.ndarray, q: numpy.ndarray, maskable: numpy.ndarray) -> numpy.ndarray:

@@ -18,11 +18,10 @@ SUM_TOLERANCE = 1e-9  # per position, of inclusion probabilities against a whole
 class MaskDistribution(abc.ABC):
     """A distribution over masks, one for each sentence of a batch; sentences are independent of each other.
 
-    `maskable` (B, T) bool is true where a mask may fall; `k` (B,) int64 is the number of positions that it covers, or None
-    where that is random.
+    `maskable` (B, T) bool is true where a mask may fall; `k` (B,) int64 is the number of positions that it covers.
     """
 
-    def __init__(self, maskable: numpy.ndarray, k: numpy.ndarray | None):
+    def __init__(self, maskable: numpy.ndarray, k: numpy.ndarray):
         self.maskable, self.k = maskable, k
 
     @abc.abstractmethod
@@ -43,14 +42,12 @@ class MaskDistribution(abc.ABC):
     def members(self, positions) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Return masks as bools and which of them can occur: positions (..., B, K) -> (..., B, T), (..., B).
 
-        A mask can occur if all of its positions are maskable, and there are k of them (where there is a k).
+        A mask can occur if all of its positions are maskable, and there are k of them.
         Raises InputError for positions of another shape, out of range or repeated.
         """
         chosen = indicators(positions, *self.maskable.shape)  # (..., B, T)
         possible = ~(chosen & ~self.maskable).any(axis=-1)  # (..., B)
-        if self.k is not None:
-            possible &= chosen.sum(axis=-1) == self.k
-        return chosen, possible
+        return chosen, possible & (chosen.sum(axis=-1) == self.k)
 
 
 def maskable_positions(n) -> numpy.ndarray:

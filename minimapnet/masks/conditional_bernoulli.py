@@ -82,16 +82,6 @@ class ConditionalBernoulli(MaskDistribution):
         outside = log_join(before, after, self.k).T - self.log_normaliser[:, None]  # (B, T)
         return inside, outside
 
-    def grad_log_prob(self, positions) -> numpy.ndarray:
-        """Return d log P(M) / d log_odds for positions (..., B, K) -> (..., B, T): indicator minus inclusion probability.
-
-        Raises InputError as `log_prob` does, and for a mask that cannot occur.
-        """
-        chosen, possible = self.members(positions)
-        if not possible.all():
-            raise InputError("a mask that cannot occur has no gradient: give k maskable positions in every sentence")
-        return chosen - self.inclusion_probabilities()
-
 
 def _log_odds_of(inclusion, maskable, k):
     """Return log-odds (B, T), 0 where not maskable, whose inclusion probabilities are `inclusion`, up to a constant.

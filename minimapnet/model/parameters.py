@@ -28,7 +28,7 @@ from minimapnet.model.config import BertConfig
 def parameter_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
     """Return the shape of every parameter by name, in the order of the forward pass."""
     V, C, F = config.vocab_size, config.hidden_size, config.intermediate_size
-    shapes = {
+    shapes: dict[str, tuple[int, ...]] = {
         "word_embedding": (V, C),
         "position_embedding": (config.max_position_embeddings, C),
         "type_embedding": (config.type_vocab_size, C),

@@ -5,6 +5,7 @@ Axis letters: B sentences, T positions, K places for masked positions, M candida
 
 import abc
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy
 
@@ -25,7 +26,7 @@ class Scores:
 
     values: numpy.ndarray
     log: bool = False
-    cache: object = None
+    cache: Any = None
 
     def relative(self, groups: int | None = None) -> numpy.ndarray:
         """Return positive scores (B, M), of which only the ratios within a row count; `groups` 1 puts all into one row."""
@@ -105,7 +106,7 @@ class Proposal(abc.ABC):
     """
 
     unbiased: bool
-    score: Score | None = None
+    score: Any = None  # a Score, with what its kind adds
 
     @abc.abstractmethod
     def draw(self, model, ids, rng: numpy.random.Generator, maskable=None, attention_mask=None) -> MaskBatch:

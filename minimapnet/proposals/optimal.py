@@ -91,7 +91,7 @@ def best_conditional_bernoulli(masks, q, T: int) -> ConditionalBernoulli:
     Raises InputError where an inclusion probability is 0 or 1, or too near for the odds to be found.
     """
     chosen = indicators(masks, masks.shape[1], T)  # (S, B, T)
-    maskable, k = chosen.any(axis=0), chosen[0].sum(axis=1)  # (B, T), (B,)
+    maskable, k = numpy.any(chosen, axis=0), chosen[0].sum(axis=1)  # (B, T), (B,)
     log_odds = numpy.zeros(maskable.shape)
     free = maskable.sum(axis=1) > k  # where every position is masked, there is one mask and nothing to choose
     if free.any():

@@ -50,8 +50,8 @@ def documents(name: str) -> Iterator[tuple[str, list[str]]]:
     Raises InputError where the translation's package is not installed.
     """
     bible = _package(name).bible
-    for chapter, verses in groupby(sorted(bible.verse_start_indices), key=lambda verse: verse // 1000):  # bbbcccvvv
-        verses = list(verses)
+    for chapter, group in groupby(sorted(bible.verse_start_indices), key=lambda verse: verse // 1000):  # bbbcccvvv
+        verses = list(group)
         text = bible.scripture_content[bible.verse_start_indices[verses[0]] : bible.verse_end_indices[verses[-1]]]
         text = text.translate(PLAIN).translate(MARKS)
         yield f"chapter {chapter}", [s for paragraph in paragraphs(text.split("\n")) for s in sentences(paragraph)]

@@ -108,7 +108,8 @@ class _Once:
     """The survey of a source, made when it is first asked for: nothing needs it where all is in the cache."""
 
     def __init__(self, source: Source):
-        self._source, self._found = source, None
+        self._source = source
+        self._found: parts.Survey | None = None
 
     def __call__(self) -> parts.Survey:
         if self._found is None:

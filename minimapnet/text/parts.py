@@ -8,7 +8,7 @@ all trained on.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 PARTS = ("train", "validation", "test")
@@ -60,7 +60,7 @@ class _Sample:
             self.size = sum(map(len, self.kept.values()))
 
 
-def survey(documents: Iterable[tuple[str, Iterable[str]]]) -> Survey:
+def survey(documents: Iterable[tuple[str, Sequence[str]]]) -> Survey:
     """Read a text once, see `Survey`."""
     found, sample, counts = Survey(), _Sample(), dict.fromkeys(PARTS, 0)
     for name, sentences in documents:
@@ -78,7 +78,7 @@ def survey(documents: Iterable[tuple[str, Iterable[str]]]) -> Survey:
     return found
 
 
-def shared_out(documents: Iterable[tuple[str, Iterable[str]]], held_out: dict[int, str]) -> Iterator[tuple[str, str, bool]]:
+def shared_out(documents: Iterable[tuple[str, Sequence[str]]], held_out: dict[int, str]) -> Iterator[tuple[str, str, bool]]:
     """Read a text again and give (part, sentence, whether a document ends with it), without what the rule leaves out.
 
     held_out is the survey's.

@@ -27,8 +27,8 @@ def files(path: Path) -> list[tuple[str, Path]]:
         raise InputError(f"there is no file or folder {path}")
     if not path.is_dir():
         return [("", path)]
-    found = [(file.relative_to(path), file) for file in sorted(path.rglob("*")) if file.is_file()]
-    found = [(place.as_posix(), file) for place, file in found if _is_text(place)]
+    places = [(file.relative_to(path), file) for file in sorted(path.rglob("*")) if file.is_file()]
+    found = [(place.as_posix(), file) for place, file in places if _is_text(place)]
     if not found:
         raise InputError(f"the folder {path} has no text: no file in it ends in {', '.join(ENDINGS)}, or these with .gz")
     return found

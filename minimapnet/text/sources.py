@@ -5,7 +5,7 @@ once.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -27,7 +27,7 @@ class Source:
 
     name: str
     fingerprint: str
-    documents: Callable[[], Iterable[tuple[str, Iterable[str]]]]
+    documents: Callable[[], Iterable[tuple[str, Sequence[str]]]]
     words: tuple[str, ...] | None = None
 
 

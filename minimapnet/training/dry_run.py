@@ -69,8 +69,10 @@ def dry_run(trainer: Trainer) -> DryRun:
     trainer.step, trainer.seconds, trainer.tokens = 0, 0.0, 0
     step, settings = statistics.median(taken[1:] or taken), trainer.settings
     states = sum(array.nbytes for state in (optimizer, proposal) for array in state.values())
+    rows, width = drawn.ids.shape
     return DryRun(
-        *drawn.ids.shape,
+        rows,
+        width,
         drawn.positions.shape[1],
         flat.size,
         _memory_mib(),

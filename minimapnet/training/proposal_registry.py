@@ -6,6 +6,7 @@ those of `settings.MaskSettings` and of the constructors, which refuse others.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from minimapnet.errors import InputError
 from minimapnet.mapnet.learner import LEARNING_RATE, UNIFORM_MIX, MapNetScore
@@ -31,7 +32,7 @@ class ProposalKind:
 
     proposal: type[Proposal]
     summary: str
-    parameters: dict[str, int | float | str]
+    parameters: dict[str, Any]
     score: str | None = None
 
     @property

@@ -48,7 +48,8 @@ class CorpusSettings:
     )
     cache: Path = setting(Path("runs/cache"), "where the text's tokens are kept, to be read faster the next time", names=())
 
-    __post_init__ = check_settings
+    def __post_init__(self):
+        check_settings(self)
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class ModelSettings:
     layers: int = setting(2, f"layers; {OF_A_NEW_MODEL}", whole(1, 1000))
     heads: int = setting(4, f"attention heads of a layer; {OF_A_NEW_MODEL}", whole(1, 2**16))
 
-    __post_init__ = check_settings
+    def __post_init__(self):
+        check_settings(self)
 
     def config(self, text: Corpus, max_length: int) -> BertConfig:
         """Return the model's config for a text in rows of at most `max_length`."""
@@ -101,7 +103,8 @@ class MaskSettings:
         shown=proposal_registry.defaults("uniform_mix"),
     )
 
-    __post_init__ = check_settings
+    def __post_init__(self):
+        check_settings(self)
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,8 @@ class TrainSettings:
     )
     seed: int = setting(0, "of the model, the order of rows and the masks", whole(0))
 
-    __post_init__ = check_settings
+    def __post_init__(self):
+        check_settings(self)
 
     def lr_scale(self, step: int) -> float:
         """Return the learning rate of update `step` of 0 .. steps - 1 as a share of its peak, above 0 and at most 1.

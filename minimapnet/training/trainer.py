@@ -58,13 +58,14 @@ class Trainer:
         """
         _check_text(model, text, settings)
         if settings.dropout is not None:
-            p = {"hidden_dropout_prob": settings.dropout, "attention_probs_dropout_prob": settings.dropout}
-            model.config = dataclasses.replace(model.config, **p)
+            p = settings.dropout
+            model.config = dataclasses.replace(model.config, hidden_dropout_prob=p, attention_probs_dropout_prob=p)
         self.model, self.text, self.proposal, self.settings = model, text, proposal, settings
         self.folder, self.evaluation, self.bar, self.on_step = folder and Path(folder), evaluation, bar, on_step
         self.optimizer = AdamW(model, weight_decay=settings.weight_decay, max_grad_norm=settings.max_grad_norm)
         self.gradient = Gradient(model, self.optimizer.gradient, settings.gradient_accumulation)
-        self.step, self.seconds, self.tokens, self.stopped = 0, 0.0, 0, None
+        self.step, self.seconds, self.tokens = 0, 0.0, 0
+        self.stopped: str | None = None
         self.log = Log(None)
         self._identity = run_fingerprint.describe(model, text, proposal, settings, evaluation)
         dropout = max(model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob)

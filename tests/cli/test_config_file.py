@@ -138,7 +138,7 @@ def test_what_is_written_is_read_again(tmp_path, arguments):
     assert vars(again.parse_args([])) == vars(written)
 
 
-def test_relative_paths_are_written_whole_and_some_options_not_at_all(tmp_path, monkeypatch):
+def test_relative_paths_are_written_whole(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config_file.write(small_command().parse_args(["--text-file", "here.txt"]), tmp_path / "o.toml", ("steps", "text"))
     found = tomllib.loads((tmp_path / "o.toml").read_text())

@@ -95,7 +95,7 @@ def test_a_folder_of_hugging_faces(run, tmp_path, capsys):
     assert not {"step", "training loss", "validation loss"} & found.keys()
 
 
-def test_a_log_that_is_gone_or_damaged_is_no_reason_to_say_nothing(run, tmp_path, capsys):
+def test_info_does_without_a_log_that_is_gone_or_damaged(run, tmp_path, capsys):
     copy = shutil.copytree(run, tmp_path / "run")
     (copy / "log.jsonl").write_bytes(b"\xff\n{")
     assert "validation loss" not in called(capsys, "info", copy).stdout

@@ -56,7 +56,7 @@ def test_help_explains_every_option_with_its_default(name, capsys):
         assert action.help, action.dest
 
 
-def test_a_command_can_be_called_where_the_output_is_no_terminal_nor_file():
+def test_a_command_runs_where_output_is_no_terminal_nor_file():
     with contextlib.redirect_stdout(io.StringIO()) as output:  # as in a notebook
         assert main.main(["info"]) == 0
     assert "python" in output.getvalue()

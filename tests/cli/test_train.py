@@ -119,7 +119,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(folder, capsys):
     assert model_bytes(folder / "other", 8) == model_bytes(folder / "run", 8)
 
 
-def test_a_resumed_run_keeps_its_options_wherever_it_is_resumed_from(folder, capsys, monkeypatch):
+def test_a_resumed_run_keeps_its_options_from_any_folder(folder, capsys, monkeypatch):
     """What was given as a relative path is found from another folder as well, and another time limit may be given."""
     monkeypatch.chdir(folder)
     options = train(folder, "--text", "text.txt", "--cache", "cache", "--out", "run", "--max-minutes", 1e-9)

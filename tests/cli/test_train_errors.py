@@ -259,7 +259,7 @@ def test_a_run_whose_checkpoints_are_all_damaged(folder, capsys):
     assert line.startswith("minimapnet: error: no checkpoint in ")
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(folder, capsys):
+def test_a_damaged_checkpoint_is_named_and_its_elder_used(folder, capsys):
     assert called(capsys, *train(folder, "--checkpoint-every", 2)).returncode == 0
     whole = (folder / "run/step-00000006/model.safetensors").read_bytes()
     (folder / "run/step-00000006/state.safetensors").write_bytes(b"cut")
@@ -299,7 +299,7 @@ def test_a_full_disk(folder, capsys, monkeypatch, room):
     assert not [path for path in folder.rglob(".*") if path.name != ".lock"]
 
 
-def test_divergence_is_one_line_and_the_last_good_checkpoint_stays(folder, capsys):
+def test_divergence_is_one_line_and_a_checkpoint_stays(folder, capsys):
     options = ("--learning-rate", 1e38, "--max-grad-norm", 1e38, "--checkpoint-every", 1, "--warmup-ratio", 0)
     result = called(capsys, *train(folder, *options))
     assert_refused(result, "training diverged at step", "Try a lower learning rate")

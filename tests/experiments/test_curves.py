@@ -38,7 +38,7 @@ def test_a_ratio_is_mirrored_where_the_level_is_not_reached():
     assert there[0] == pytest.approx(1 / back[0])
 
 
-def test_a_curve_against_itself_has_the_ratio_one_to_its_own_crossing():
+def test_a_curve_against_itself_has_the_ratio_one():
     rng = numpy.random.default_rng(0)
     curve = [(step, float(loss)) for step, loss in zip(range(0, 210, 10), rng.normal(size=21), strict=True)]
     of_all, of_own = curves.steps_ratio(curve, curve)

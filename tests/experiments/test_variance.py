@@ -75,7 +75,7 @@ def test_the_figure_says_what_it_shows(outcome):
         assert expected in words
 
 
-def test_it_is_reproduced_by_the_same_command_and_not_by_another_seed(outcome, text, cache, tmp_path):
+def test_the_same_command_reproduces_it_and_another_seed_not(outcome, text, cache, tmp_path):
     _, out = outcome
     common = ["variance", "--preset", "smoke", "--text", str(text), "--cache", str(cache)]
     for name, seed in (("same", "0"), ("other", "1")):

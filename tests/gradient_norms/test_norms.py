@@ -166,7 +166,7 @@ def test_chunks_and_order_change_nothing(xp):
     numpy.testing.assert_allclose(found, expected[order], rtol=1e-12)
 
 
-def test_sentences_go_together_where_they_have_equally_many_masks(xp, monkeypatch):
+def test_sentences_with_equally_many_masks_go_together(xp, monkeypatch):
     """However many a budget allows together, nothing changes."""
     counts = [2, 2, 2, 0, 1, 1, 4, 2]
     starts = numpy.cumsum([0, *counts])

@@ -157,7 +157,7 @@ def test_expected_gradients_are_those_of_what_is_meant(objective, power, true, f
         numpy.testing.assert_allclose(expected, factor * derivative(true, F), rtol=1e-6, atol=1e-9)
 
 
-def test_expected_gradient_of_a_pool_is_that_of_its_second_moment():
+def test_a_pools_expected_gradient_is_of_its_second_moment():
     """Over all pools of two masks of two out of four positions: E over pools of sum_c q(c) w^2 |g|^2, w = 1 / (2 q)."""
     masks = numpy.array(list(itertools.combinations(range(4), 2)))
     norms, f = numpy.random.default_rng(3).lognormal(0, 1, len(masks)), F[:, :4]

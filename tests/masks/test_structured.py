@@ -38,7 +38,7 @@ def test_systematic_masks_of_equal_probabilities_are_uniform():
     assert chi_square(positions[:, 0], table(UniformMasks(6, 2))[:, 0]) > 1e-3
 
 
-def test_systematic_masks_are_complete_however_their_probabilities_are_rounded():
+def test_systematic_masks_are_complete_despite_rounding():
     rng = numpy.random.default_rng(2)
     inclusion = ConditionalBernoulli(rng.normal(size=(40, 301)) * 4, 19).inclusion_probabilities()
     assert (SystematicMasks(inclusion).sample(rng, 200) >= 0).all()
@@ -77,7 +77,7 @@ def test_fully_explored_masks_are_each_uniform():
             assert chi_square(positions[which::2, b], probabilities) > 1e-3
 
 
-def test_fully_explored_masks_leave_over_other_positions_each_time():
+def test_fully_explored_masks_leave_over_others_each_time():
     positions = FullyExploredMasks(5, 2).sample(numpy.random.default_rng(5), 2000).reshape(1000, 4)
     left = 10 - positions.sum(axis=1)
     assert_frequencies(left[:, None], numpy.full(5, 0.2))

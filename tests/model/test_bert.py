@@ -52,7 +52,7 @@ def test_gradient_of_the_whole_model_along_a_direction(xp, changes, batch):
 
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("tied", [False, True])
-def test_losses_at_masked_rows_alone_are_those_of_the_full_logits(xp, padded, tied):
+def test_losses_at_masked_rows_are_those_of_the_full_logits(xp, padded, tied):
     model = tiny.model(tie_word_embeddings=tied)
     mask = tiny.PADDING if padded else None
     losses = backend.to_host(token_losses(model, tiny.IDS, tiny.RAGGED, mask, tiny.TYPES))

@@ -70,7 +70,7 @@ def test_replicas_against_the_cache_of_one_sentence(xp, forward, backward):
     numpy.testing.assert_allclose(together, numpy.concatenate(apart), rtol=1e-12, atol=1e-14)
 
 
-def test_dropout_masks_keep_the_mean_and_do_not_depend_on_the_split(xp):
+def test_dropout_keeps_the_mean_however_the_batch_is_split(xp):
     dropout = layers.Dropout(BertConfig(hidden_dropout_prob=0.25), seed=5, step=9)
     whole = backend.to_host(dropout.mask("embedding", 0.25, slice(0, 6), (40, 50)))
     parts = [backend.to_host(dropout.mask("embedding", 0.25, where, (40, 50))) for where in (slice(0, 1), slice(1, 6))]

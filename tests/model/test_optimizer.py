@@ -120,7 +120,7 @@ def test_an_optimizer_goes_on_from_its_state(xp):
     assert {name: type(array) for name, array in state.items()} == dict.fromkeys(("mean", "square", "steps"), numpy.ndarray)
 
 
-def test_an_optimizer_refuses_the_state_of_a_model_of_another_size():
+def test_an_optimizer_refuses_the_state_of_another_size():
     optimizer, other = AdamW(tiny.model()), AdamW(tiny.model(num_hidden_layers=1))
     with pytest.raises(InputError, match=r"the optimizer's mean holds \d+ values, the model \d+"):
         optimizer.load_state(other.state())

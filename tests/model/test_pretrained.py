@@ -51,7 +51,7 @@ def test_every_tensor_goes_to_its_place(tmp_path):
     assert not params
 
 
-def test_the_config_is_read_and_what_is_missing_gets_hugging_faces_defaults(tmp_path):
+def test_missing_config_entries_get_hugging_face_defaults(tmp_path):
     config = Bert.from_pretrained(write_folder(tmp_path, hidden_act="gelu_new", layer_norm_eps=1e-7)).config
     for name in set(FIELDS) - {"architectures", "model_type"}:
         assert getattr(config, name) == FIELDS[name]

@@ -105,7 +105,7 @@ def test_positions_are_drawn_as_their_weights_assume():
     )
 
 
-def test_inclusion_probabilities_are_proportional_to_scores_and_at_most_1():
+def test_inclusion_is_proportional_to_scores_and_at_most_1():
     given = numpy.array([[8.0, 1.0, 2.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0, 1.0]])
     maskable = numpy.array([[True, True, True, True, False], [True] * 5])
     found = inclusion_of(given, numpy.array([3, 2]), maskable, 0.0)

@@ -168,7 +168,7 @@ def test_it_is_the_nearest_as_a_search_finds_it(enumerated):
     assert best < checks.shortfall(masks, q, UniformMasks(5, 2))[1][0]
 
 
-def test_where_every_position_is_masked_there_is_nothing_to_choose():
+def test_where_all_is_masked_there_is_nothing_to_choose():
     masks, q = optimal_mask_proposal(checks.model(), IDS, numpy.array([1, 2, 5]), TOKENS, MASKABLE)
     best = best_conditional_bernoulli(masks, q, T)
     numpy.testing.assert_allclose(best.inclusion_probabilities()[2], TOKENS[2])

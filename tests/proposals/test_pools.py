@@ -53,7 +53,7 @@ def test_all_pools_of_a_sentence_give_the_uniform_expectation(score, m):
     assert PoolProposal.unbiased
 
 
-def test_second_moment_falls_from_the_uniform_one_towards_the_least():
+def test_the_second_moment_falls_towards_the_least():
     """By the exact norms: E[w^2 |g|^2] over all pools, which no pool can bring below (E |g|)^2."""
     norms = checks.host_scores(ready.exact_norm, checks.model(), IDS[:1, :5], MASKS)
     moments = []

@@ -200,7 +200,7 @@ def test_what_was_not_reached_is_said():
     assert any("in 0 of 3 seeds" in words for words in by_name(results, times)["convergence"].answer)
 
 
-def test_cost_is_told_against_the_baseline_and_not_against_the_first_that_was_timed():
+def test_cost_is_told_against_the_baseline():
     results, times = outcome()
     assert times["steps"]["branches"]["MAPNet single"]["ratio"] == pytest.approx(1.35)
     claim = by_name(results, times)["the cost"]

@@ -99,7 +99,7 @@ def test_the_page_is_whole_html_and_needs_nothing_else(page):
     assert "@import" not in style
 
 
-def test_every_figure_is_on_the_page_once_with_words_for_those_who_do_not_see_it(page, written):
+def test_every_figure_is_on_the_page_once_with_words(page, written):
     images = [attributes for tag, attributes in page.tags if tag == "img"]
     assert len(images) == len(FIGURES)
     assert all(one["alt"] for one in images)

@@ -5,7 +5,7 @@ import pytest
 from minimapnet.text import cleaning
 
 
-def test_prose_drops_what_is_not_made_of_sentences_and_keeps_the_rest():
+def test_prose_drops_what_is_not_made_of_sentences():
     text = """Heading words
 =============
 
@@ -31,7 +31,7 @@ Is it the end?"""
     ]  # the last stretch begins with a grammar rule, which no capital letter starts
 
 
-def test_an_example_reaches_to_the_next_blank_line_and_no_further():
+def test_an_example_reaches_to_the_next_blank_line():
     assert list(cleaning.prose(">>> 1\nA number.\n\nWhat follows stays.")) == ["What follows stays."]
     assert list(cleaning.prose("What stands before stays.\n\n>>> 1\nA number.")) == ["What stands before stays."]
 
@@ -52,7 +52,7 @@ def test_sentences_end_where_a_reader_would_end_them(paragraph, expected):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_paragraphs_do_not_depend_on_how_the_text_comes_in_blocks(size):
+def test_paragraphs_do_not_depend_on_the_blocks_of_a_text(size):
     text = "One\r\ntwo.\r\n \r\nThree\n\n\n- four\n  five\n* six-\n  seven\n\neight"
     blocks = [text[i : i + size] for i in range(0, len(text), size)]
     expected = ["One two.", "Three", "four five", "six-seven", "eight"]

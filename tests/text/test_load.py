@@ -28,7 +28,7 @@ def sentences_of(rows) -> list[list[int]]:
 
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("tokenizer", ["wordpiece", "characters"])
-def test_a_file_becomes_rows_of_three_parts_that_share_no_sentence(file, tmp_path, packed, tokenizer):
+def test_the_three_parts_of_a_file_share_no_sentence(file, tmp_path, packed, tokenizer):
     text = load_corpus(str(file), tmp_path, tokenizer, vocab_size=200, max_length=40, packed=packed)
     assert text.name == "text.txt"
     assert text.vocab_size == text.tokenizer.get_vocab_size() <= 200
@@ -56,7 +56,7 @@ def test_the_grammar_is_read_a_word_a_token(tmp_path, monkeypatch):
     assert len(text.train) + len(text.validation) + len(text.test) == 500
 
 
-def test_every_part_of_the_grammar_has_all_its_templates_as_often(tmp_path, monkeypatch):
+def test_every_part_of_the_grammar_has_all_templates(tmp_path, monkeypatch):
     """Where sentences repeat, what is held out must not empty the training part of them."""
     monkeypatch.setattr(sources, "GRAMMAR_SENTENCES", 20_000)
     text = load_corpus("grammar", tmp_path, packed=False)
@@ -177,7 +177,7 @@ def test_ten_times_the_text_takes_the_same_memory(tmp_path, monkeypatch):
         (b"caf\xe9", "is not UTF-8: byte 3 is 0xe9"),
     ],
 )
-def test_a_text_that_cannot_be_used_says_why_and_leaves_nothing_half_written(tmp_path, content, message):
+def test_an_unusable_text_says_why_and_leaves_nothing(tmp_path, content, message):
     file = tmp_path / "text.txt"
     file.write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:

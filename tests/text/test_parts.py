@@ -81,14 +81,14 @@ def test_the_last_sentence_of_a_document_is_marked():
     ]
 
 
-def test_the_sample_is_of_training_sentences_alone_and_all_of_them_where_they_are_few():
+def test_the_sample_is_of_training_sentences_alone():
     documents = [(f"document {i}", [f"own {i}", f"shared {i % 50}"]) for i in range(300)]
     survey = parts.survey(documents)
     assert sorted(survey.sample) == sorted(set(split(documents)[TRAIN]))
     assert survey.sentences == 600
 
 
-def test_the_sample_of_a_long_text_is_bounded_and_comes_from_everywhere(monkeypatch):
+def test_the_sample_of_a_long_text_is_bounded_and_even(monkeypatch):
     monkeypatch.setattr(parts, "SAMPLE_CHARACTERS", 20_000)
     documents = [(f"document {i}", [f"sentence {i:06d}"]) for i in range(50_000)]
     sample = parts.survey(documents).sample

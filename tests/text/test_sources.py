@@ -16,7 +16,7 @@ def sentences_of(source) -> list[str]:
     return [sentence for _, found in source.documents() for sentence in found]
 
 
-def test_python_docs_are_english_prose_of_a_useful_size_without_repetition():
+def test_python_docs_are_prose_without_repetition():
     source = sources.find("python-docs")
     found = sentences_of(source)
     assert len(found) == len(set(found)) > 5000
@@ -136,7 +136,7 @@ def test_a_gz_is_unpacked_and_a_folder_is_read_file_by_file(tmp_path):
     assert sentences_of(sources.find(inner / "c.rst.gz")) == ["From c."]
 
 
-def test_a_file_that_is_called_like_a_name_is_not_mistaken_for_it(tmp_path, monkeypatch):
+def test_a_file_called_like_a_name_is_not_mistaken_for_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written(tmp_path / "grammar", 3)
     assert sources.find("./grammar").name == "./grammar"

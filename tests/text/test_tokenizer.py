@@ -110,7 +110,7 @@ def test_vocab_txt_gives_the_ids_that_transformers_gives(tmp_path):
         assert tokenizer.read(file).encode(sentence).ids == theirs(sentence)["input_ids"]
 
 
-def test_padding_and_truncation_of_a_users_tokenizer_are_switched_off(tmp_path):
+def test_a_users_tokenizer_neither_pads_nor_truncates(tmp_path):
     trained = tokenizer.train_wordpiece(made_up(500), 200)
     trained.enable_truncation(4)
     trained.enable_padding(length=40)

@@ -170,7 +170,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tmp_path, capsys, damage, message):
+def test_a_damaged_checkpoint_is_named_and_its_elder_used(tmp_path, capsys, damage, message):
     good, bad = save(tmp_path, 5), save(tmp_path, 10)
     damage(bad)
     assert checkpoint.newest(tmp_path).path == good
@@ -196,7 +196,7 @@ def test_a_state_that_something_else_has_written(tmp_path, arrays):
         checkpoint.newest(tmp_path).states()
 
 
-def test_a_damaged_checkpoint_is_replaced_when_its_step_comes_again(tmp_path):
+def test_a_damaged_checkpoint_is_replaced_at_its_step(tmp_path):
     save(tmp_path, 5)
     replaced_by_a_file(save(tmp_path, 10))
     save(tmp_path, 10)

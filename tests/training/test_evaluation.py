@@ -9,7 +9,7 @@ from minimapnet.training.evaluation import Evaluation
 from tests.helpers import training_cases as cases
 
 
-def test_the_loss_is_the_mean_over_rows_of_the_mean_over_the_masked_tokens(xp):
+def test_the_loss_is_the_mean_over_rows_of_their_means(xp):
     rows, model = cases.TinyRows(20, 5), cases.model("float64")
     judge, each = Evaluation(rows, 0.5, seed=3), []
     for chunk in judge.chunks:

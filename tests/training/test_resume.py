@@ -155,7 +155,7 @@ def test_what_the_log_says_after_the_checkpoint_is_cut_off(tmp_path):
     assert_same_end(tmp_path / "run", tmp_path / "whole")
 
 
-def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(tmp_path, capsys):
+def test_a_damaged_checkpoint_costs_the_steps_since_its_elder(tmp_path, capsys):
     cases.trainer(tmp_path / "whole").run()
     cases.trainer(tmp_path / "run").run()
     weights = tmp_path / "run" / "step-00000012" / "model.safetensors"

@@ -9,7 +9,7 @@ from minimapnet import InputError
 from minimapnet.training.settings import TrainSettings, learning_rate
 
 
-def test_learning_rate_goes_up_to_its_peak_and_down_in_straight_lines():
+def test_the_learning_rate_rises_and_falls_in_straight_lines():
     rates = [learning_rate(step, 10, 2.0, 4) for step in range(10)]
     numpy.testing.assert_allclose(rates, [0.5, 1.0, 1.5, 2.0, 2.0, 10 / 6, 8 / 6, 1.0, 4 / 6, 2 / 6])
     assert [learning_rate(step, 3, 3.0, 0) for step in range(3)] == [3.0, 2.0, 1.0]

@@ -123,7 +123,7 @@ def test_when_a_step_is_recorded_and_when_the_model_is_judged():
     assert not any("validation_loss" in record for record in records)
 
 
-def test_norms_are_computed_where_they_are_wanted_and_nowhere_else(monkeypatch):
+def test_norms_are_computed_only_where_they_are_wanted(monkeypatch):
     asked = []
     for name in ("gradients", "gradients_and_norms"):
         real = getattr(training_step, name)
@@ -182,7 +182,7 @@ def test_every_step_is_told_of_and_moves_the_bar(capsys):
 # What stops it
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_changes_nothing():
+def test_a_loss_that_is_not_finite_stops_the_run():
     run = cases.trainer(steps=8, log_every=1)
     seen = []
 
@@ -214,7 +214,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run():
         cases.trainer(proposal=Heavy(0.3)).run()
 
 
-def test_a_learning_rate_that_is_far_too_high_is_answered_in_one_line(recwarn):
+def test_too_high_a_learning_rate_is_answered_in_one_line(recwarn):
     with pytest.raises(InputError, match=r"training diverged at step \d+ \(learning rate \d"):
         cases.trainer(learning_rate=1e6, steps=100).run()
     assert not recwarn.list
@@ -291,7 +291,7 @@ def test_outside_the_main_thread_signals_are_left_alone():
     assert set(handlers) == {signal.getsignal(signal.SIGINT)}
 
 
-def test_a_run_that_ends_with_a_signal_at_its_last_step_has_ended():
+def test_a_signal_at_the_last_step_leaves_a_finished_run():
     run = cases.trainer(options={"on_step": lambda run: run.step == 12 and os.kill(os.getpid(), signal.SIGINT)})
     run.run()
     assert run.stopped is None

@@ -46,7 +46,7 @@ def test_mask_losses_word_by_word(answers, positions):
         assert found[b] == pytest.approx(sum(own) / len(own), rel=1e-12)
 
 
-def test_mask_losses_leave_out_what_is_not_hidden_even_where_it_would_be_infinite(answers):
+def test_mask_losses_leave_out_what_is_not_hidden(answers):
     log_q = numpy.log(numpy.full((1, 3, 2), 0.5))
     log_q[0, 2] = 0.0, -numpy.inf  # the last word, which is not hidden, is called impossible
     assert answers.mask_losses(log_q, numpy.array([[0, 1, 1]]), numpy.array([[1, -1]]))[0] == pytest.approx(math.log(2))
@@ -61,7 +61,7 @@ def test_the_perplexity_of_an_even_guess_is_the_number_of_words(answers, m):
     assert answers.perplexity(truth, truth) <= m * (1 + 1e-12)
 
 
-def test_perplexities_of_independent_guesses_multiply_and_honesty_pays(answers):
+def test_perplexities_of_independent_guesses_multiply(answers):
     rng = numpy.random.default_rng(1)
     P, q, R, s = (rng.dirichlet(numpy.ones(6)) for _ in range(4))
     both = answers.perplexity(numpy.outer(P, R).ravel(), numpy.outer(q, s).ravel())

@@ -14,7 +14,7 @@ def test_the_signal_is_right_on_average_over_all_samples(answers, N):
     assert numpy.mean(found) == pytest.approx(mean @ mean, rel=1e-10)
 
 
-def test_the_signal_of_noise_alone_is_negative_about_half_the_time(answers):
+def test_the_signal_of_noise_is_negative_half_the_time(answers):
     rng = numpy.random.default_rng(1)
     found = [answers.signal(rng.normal(0, 1, (4, 50))) for _ in range(400)]
     assert 0.4 < numpy.mean(numpy.array(found) < 0) < 0.6
@@ -30,7 +30,7 @@ def test_no_other_number_of_masks_is_better(answers, seed):
     assert variances[int(found) - 1] == pytest.approx(variances.min(), rel=1e-12)
 
 
-def test_a_new_sentence_for_every_row_where_sentences_cost_nothing(answers):
+def test_a_new_sentence_for_every_row_where_they_cost_nothing(answers):
     assert answers.best_masks(2.0, 30.0, 0.0, 1.0) == 1
 
 

@@ -91,7 +91,7 @@ def test_the_direction_reader_foretells_the_change_of_the_loss(answers, model):
     assert found == pytest.approx((changes[0] - changes[1]) / 2e-5, rel=1e-6)
 
 
-def test_along_each_parameter_it_is_the_product_with_its_gradient(answers, model):
+def test_along_a_parameter_it_is_the_product_with_its_gradient(answers, model):
     rng = numpy.random.default_rng(4)
     weights = numpy.array([[1, 1], [1, 0]]) * len(IDS) / 3
     _, built = gradients(model, IDS, POSITIONS, weights)

@@ -26,7 +26,7 @@ def test_the_gradient_of_a_score_by_differences(answers):
     assert numpy.allclose(answers.mask_score(f, mask)[1], slopes, atol=1e-9)
 
 
-def test_the_score_of_gradients_at_right_angles_is_the_norm_of_their_mean(answers):
+def test_orthogonal_gradients_score_the_norm_of_their_mean(answers):
     lengths = numpy.random.default_rng(2).lognormal(size=5)
     gradients = numpy.diag(lengths)  # (n, P)
     mask = numpy.array([1, 4, 2])

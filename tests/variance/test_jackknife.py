@@ -79,7 +79,7 @@ def test_between_walls_it_is_students_on_a_line_without(low, high, scale, back):
     assert low < found[0] < value < found[1] < high
 
 
-def test_beyond_a_wall_or_all_but_undetermined_it_is_the_plain_one():
+def test_beyond_bounds_it_is_the_plain_estimate():
     numbers = numpy.array([5.0, -1, -1, -1, 0.5, 0.2])
     assert numbers.mean() > 0 > without_each(numbers).min()
     assert interval(numbers.mean(), without_each(numbers), low=0.0) == interval(numbers.mean(), without_each(numbers))
