@@ -1,12 +1,15 @@
 # make compare   trains and compares mask proposals on text, about six minutes; make compare ARGS="--preset smoke" passes flags
 # make test      runs the tests
+# make docs      writes pages of all functions and classes, from their docstrings, into $(DOCS)
 # Each makes a virtual environment in $(VENV) at first, and again whenever setup.py or pyproject.toml has changed.
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+DOCS ?= build/api
+MODULES = $(shell find minimapnet -name '*.py' ! -name __main__.py ! -name cupy_kernels.py | sed 's|/__init__.py||; s|\.py$$||; s|/|.|g' | sort)
 
-.PHONY: help compare test
+.PHONY: help compare test docs
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +21,10 @@ compare: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest $(ARGS)
 
+docs: $(VENV)/.installed-docs
+	$(VENV)/bin/python -m pdoc --output-directory $(DOCS) --docformat markdown $(MODULES)
+	@echo "Written to $(DOCS)/index.html"
+
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "minimapnet needs Python 3.11 or later; give yours with make PYTHON=..."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "minimapnet needs Python 3.11 or later, and" \
@@ -27,6 +34,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: setup.py pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-docs: setup.py pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --editable ".[docs]"
 	@touch $@
 
 $(VENV)/.installed-test: setup.py pyproject.toml | $(VENV)/bin/python

@@ -15,6 +15,8 @@ from minimapnet.proposals.optimal import optimal_mask_proposal, optimal_position
 from minimapnet.variance.decomposition import decompose_variance
 from minimapnet.variance.report import VarianceReport
 
+__version__ = "0.2.0"
+
 __all__ = [
     "Bert",
     "BertConfig",

@@ -73,6 +73,7 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the arguments; options of a file go before the defaults, and what is on the command line goes before both."""
     parser = Parser(prog="minimapnet", description="Variance-reduced masked language modelling, from scratch.")
+    parser.add_argument("--version", action="version", version=importlib.import_module("minimapnet").__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)

@@ -51,7 +51,7 @@ def summary(results: dict) -> str:
     text = results["text"]
     words = (
         f"{text['name']}: {text['train_rows']:,} rows to train on, {text['validation_rows']:,} to validate on, at most "
-        f"{text['max_length']} tokens each, of {text['vocabulary']:,} pieces. "
+        f"{text['max_length']} tokens each; a vocabulary of {text['vocabulary']:,}. "
         f"Unigram entropy {text['unigram_entropy']:.3f} nats"
     )
     true = text.get("true_entropy")
