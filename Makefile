@@ -22,7 +22,7 @@ test: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest $(ARGS)
 
 docs: $(VENV)/.installed-docs
-	$(VENV)/bin/python -m pdoc --output-directory $(DOCS) --docformat markdown $(MODULES)
+	$(VENV)/bin/python -W "ignore:The module specification" -m pdoc --output-directory $(DOCS) --docformat markdown $(MODULES)
 	@echo "Written to $(DOCS)/index.html"
 
 $(VENV)/bin/python:
