@@ -138,15 +138,8 @@ def test_ids_out_of_range_are_named(xp, ids, message):
 
 
 def test_generators_repeat_and_do_not_depend_on_one_another(xp):
-    keys = [
-        (0, "masks", 1),
-        (0, "masks", 2),
-        (1, "masks", 1),
-        (0, "dropout", 1),
-        (0, "masks"),
-        (0, "masks", 1, 0),
-        (0, "masks", 11),
-    ]
+    keys = [(0, "masks", 1), (0, "masks", 2), (1, "masks", 1), (0, "dropout", 1), (0, "masks")]
+    keys += [(0, "masks", 1, 0), (0, "masks", 11)]
     first = [backend.generator(*key).random(4) for key in keys]
     for key, numbers in reversed(list(zip(keys, first, strict=True))):
         numpy.testing.assert_array_equal(backend.generator(*key).random(4), numbers)

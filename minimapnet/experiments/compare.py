@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -127,7 +127,7 @@ def _results(settings: CompareSettings, preset: str, seed: int, text: Corpus, fo
         "preset": preset,
         "seed": seed,
         "backend": backend.name,
-        "settings": presets.as_json(settings),
+        "settings": asdict(settings),
         "text": _about(text, settings),
         **{name: warm[name] for name in ("decomposition", "stages", "calibration", "sentences")},
         "experiments": {

@@ -1,6 +1,6 @@
 """What `minimapnet compare` is made of: the numbers of its experiments, and the presets."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from minimapnet.training.settings import ModelSettings
 
@@ -108,8 +108,3 @@ PRESETS = {
         timed_steps=4,
     ),
 }
-
-
-def as_json(settings: CompareSettings) -> dict:
-    """Return settings as JSON can hold them."""
-    return asdict(settings)

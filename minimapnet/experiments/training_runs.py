@@ -5,9 +5,11 @@ start with uniform masks, along which a MAPNet learns and is measured, and from 
 constant learning rate with few rows a step.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
+from tqdm import tqdm
 
 from minimapnet.errors import InputError
 from minimapnet.experiments import candidates
@@ -74,17 +76,9 @@ def from_scratch(run: Run, settings: CompareSettings, text: Corpus, folder: Path
 def scratch_trainer(candidate, model, settings: CompareSettings, text: Corpus, seed: int, on_step=None) -> Trainer:
     """Make the trainer of a run from scratch."""
     chosen = settings.scratch
-    training = TrainSettings(
-        steps=chosen.steps,
-        batch_size=chosen.batch_size // candidate.masks,
-        learning_rate=chosen.learning_rate,
-        eval_every=_interval(chosen.steps, chosen),
-        checkpoint_every=0,
-        seed=seed,
-    )
-    proposal = candidate.make(model, seed)
+    training = _training(chosen, chosen.steps, chosen.batch_size // candidate.masks, chosen.learning_rate, seed, "linear")
     evaluation = Evaluation(text.validation, chosen.masked, EVALUATION_SEED, settings.text.validation_rows)
-    return Trainer(model, text, proposal, training, evaluation=evaluation, bar=_NoBar(), on_step=on_step)
+    return _trainer(model, text, candidate.make(model, seed), training, evaluation, on_step)
 
 
 def staged_training(run: Run, settings: CompareSettings, text: Corpus, on_step) -> tuple[Bert, Proposal, dict]:
@@ -94,22 +88,15 @@ def staged_training(run: Run, settings: CompareSettings, text: Corpus, on_step) 
     """
     chosen, model = settings.branches, new_model(settings, text, run.seed)
     proposal, stages = candidates.uniform_with_mapnet(chosen.warm_masked, model, run.seed), Stages(settings, text, run.seed)
-    training = TrainSettings(
-        steps=chosen.warm_steps,
-        batch_size=chosen.warm_batch_size,
-        learning_rate=chosen.warm_learning_rate,
-        schedule=chosen.warm_schedule,
-        eval_every=_interval(chosen.warm_steps, chosen),
-        checkpoint_every=0,
-        seed=run.seed,
-    )
+    steps, rate = chosen.warm_steps, chosen.warm_learning_rate
+    training = _training(chosen, steps, chosen.warm_batch_size, rate, run.seed, chosen.warm_schedule)
     evaluation = one_masked(settings, text)
 
     def after_step(trainer):
         on_step()
         stages.measure_if_due(trainer.step, model, proposal.score.network, evaluation)
 
-    trainer = Trainer(model, text, proposal, training, evaluation=evaluation, bar=_NoBar(), on_step=after_step)
+    trainer = _trainer(model, text, proposal, training, evaluation, after_step)
     stages.measure_if_due(0, model, proposal.score.network, evaluation)
     found = _curve(run_to_end(trainer)) | stages.found(text, model, proposal.score.network)
     return model, proposal, found
@@ -123,17 +110,10 @@ def warm_start(run: Run, settings: CompareSettings, text: Corpus, folder: Path, 
     chosen = settings.branches
     model, proposal, found = staged_training(run, settings, text, on_step)
     proposal.score.learning_rate = chosen.mapnet_learning_rate
-    training = TrainSettings(
-        steps=chosen.restart_steps,
-        batch_size=chosen.batch_size,
-        learning_rate=chosen.restart_learning_rate,
-        schedule="constant",
-        eval_every=0,
-        checkpoint_every=0,
-        seed=run.seed,
-    )
+    training = _training(chosen, chosen.restart_steps, chosen.batch_size, chosen.restart_learning_rate, run.seed)
+    training = replace(training, eval_every=0)
     evaluation = one_masked(settings, text)
-    trainer = Trainer(model, text, proposal, training, folder / WARM, evaluation, bar=_NoBar(), on_step=on_step)
+    trainer = _trainer(model, text, proposal, training, evaluation, on_step, folder / WARM)
     again = _curve(run_to_end(trainer))["curve"][1:]
     found["curve"] += [[chosen.warm_steps + step, loss] for step, loss in again]
     last = chosen.warm_steps + chosen.restart_steps
@@ -172,22 +152,22 @@ def branch_trainer(candidate, settings: CompareSettings, text: Corpus, folder: P
     proposal = candidate.make(model, seed)
     if candidate.family == "MAPNet":
         proposal.load_state(checkpoint.newest(folder / WARM).states()["proposal"])
-    training = TrainSettings(
-        steps=chosen.steps,
-        batch_size=chosen.batch_size // candidate.masks,
-        learning_rate=chosen.learning_rate,
-        schedule="constant",
-        eval_every=_interval(chosen.steps, chosen),
-        checkpoint_every=0,
-        seed=seed,
-    )
-    evaluation = one_masked(settings, text)
-    return Trainer(model, text, proposal, training, evaluation=evaluation, bar=_NoBar(), on_step=on_step)
+    training = _training(chosen, chosen.steps, chosen.batch_size // candidate.masks, chosen.learning_rate, seed)
+    return _trainer(model, text, proposal, training, one_masked(settings, text), on_step)
 
 
-def _interval(steps: int, chosen) -> int:
-    """Return the steps between two evaluations of an experiment's runs."""
-    return max(1, steps // chosen.evaluations)
+def _training(chosen, steps: int, batch_size: int, learning_rate: float, seed: int, schedule="constant") -> TrainSettings:
+    """Return the settings of a run that is judged as often as its experiment says, and saved at its end alone."""
+    eval_every = max(1, steps // chosen.evaluations)
+    return TrainSettings(
+        steps=steps, batch_size=batch_size, learning_rate=learning_rate, schedule=schedule, eval_every=eval_every,
+        checkpoint_every=0, seed=seed,
+    )  # fmt: skip
+
+
+def _trainer(model, text, proposal, training, evaluation, on_step, folder: Path | None = None) -> Trainer:
+    """Make a trainer without a progress bar: the process that started this one shows it."""
+    return Trainer(model, text, proposal, training, folder, evaluation, bar=tqdm(disable=True), on_step=on_step)
 
 
 def _curve(records: list[dict]) -> dict:
@@ -200,13 +180,3 @@ def _curve(records: list[dict]) -> dict:
 
 def _named(found: list[candidates.Candidate], name: str) -> candidates.Candidate:
     return next(candidate for candidate in found if candidate.name == name)
-
-
-class _NoBar:
-    """Stands where a progress bar would: the process that started this one shows it."""
-
-    def update(self) -> None:
-        """Do nothing."""
-
-    def set_postfix_str(self, text: str, refresh: bool = False) -> None:
-        """Do nothing."""

@@ -58,17 +58,9 @@ class AdamW:
             self.gradient *= self.max_grad_norm / norm
         self.steps += 1
         backend.kernels.adamw_step(
-            self.model.flat,
-            self.gradient,
-            self.mean,
-            self.square,
-            self.steps,
-            self._decayed,
-            lr=lr,
-            betas=self.betas,
-            eps=self.eps,
-            weight_decay=self.weight_decay,
-        )
+            self.model.flat, self.gradient, self.mean, self.square, self.steps, self._decayed,
+            lr=lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay,
+        )  # fmt: skip
         return norm
 
     def state(self) -> dict:

@@ -41,12 +41,9 @@ def losses(results: dict, times: dict, experiment: str):
         cost = cost_ratio(results, times, experiment, proposal["name"])
         for axes, scale in ((over_steps, 1.0), (over_time, cost)):
             if scale is not None:
-                axes.plot(
-                    scale * steps, values.mean(axis=0), line, color=colour, marker=mark, markersize=5, label=label(proposal)
-                )
-                axes.fill_between(
-                    scale * steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.13, linewidth=0
-                )
+                x, name = scale * steps, label(proposal)
+                axes.plot(x, values.mean(axis=0), line, color=colour, marker=mark, markersize=5, label=name)
+                axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.13, linewidth=0)
     room = 0.06 * (max(highs) - min(lows))
     limits = min(lows) - room, max(highs) + room
     _references(over_steps, results, run, limits)
@@ -141,15 +138,8 @@ def _references(axes, results, run, limits):
     for name, value in lines:
         if value is not None and limits[0] < value < limits[1]:
             axes.axhline(value, color="black", linestyle=(0, (1, 2)), linewidth=1.2)
-            axes.annotate(
-                name,
-                (1, value),
-                (-3, 3),
-                xycoords=("axes fraction", "data"),
-                textcoords="offset points",
-                ha="right",
-                fontsize=11,
-            )
+            place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
+            axes.annotate(name, (1, value), (-3, 3), **place, fontsize=11)
 
 
 def _before_the_restart(warm):
@@ -178,9 +168,8 @@ def _finals(figure, grid, run, looks):
         if proposal["name"] in against:
             one = against[proposal["name"]]
             differences.errorbar(one["mean"], place, xerr=error_bar(one["mean"], one["interval"]), **look)
-            differences.plot(
-                one["by_seed"], [place - 0.28] * len(one["by_seed"]), "|", color=colour, markersize=6, alpha=0.8
-            )
+            seeds = one["by_seed"]
+            differences.plot(seeds, [place - 0.28] * len(seeds), "|", color=colour, markersize=6, alpha=0.8)
         elif proposal["name"] == run["baseline"]:
             differences.plot(0, place, color=colour, marker=mark, markersize=8)
     finals.set_yticks(range(len(ordered)), [label(one) for one in ordered])

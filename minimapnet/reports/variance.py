@@ -13,18 +13,8 @@ from minimapnet.text_tables import aligned
 from minimapnet.variance.report import or_dash
 
 DATA, MASK, LIMIT = "#0072B2", "#E69F00", "#000000"
-MARKS = (
-    ("#D55E00", "o"),
-    ("#009E73", "s"),
-    ("#56B4E9", "^"),
-    ("#CC79A7", "D"),
-    ("#0072B2", "v"),
-    ("#999999", "P"),
-    ("#F0E442", "X"),
-    ("#000000", "*"),
-    ("#E69F00", "<"),
-    ("#7F3C00", "p"),
-)
+COLOURS = "#D55E00 #009E73 #56B4E9 #CC79A7 #0072B2 #999999 #F0E442 #000000 #E69F00 #7F3C00".split()
+MARKS = tuple(zip(COLOURS, "os^DvPX*<p", strict=True))
 TALLEST = 1.6  # times the highest estimate: heavy tails have intervals that would leave no room for anything else
 
 

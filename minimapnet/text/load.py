@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import tokenizers
@@ -91,7 +93,7 @@ def prepared(
 
     Raises InputError as `load_corpus`.
     """
-    survey = _Once(source)
+    survey = _once(source)
     chosen = _tokenizer(source, cache, str(tokenizer), vocab_size, survey)
     folder = cache / f"text-{_key(source.fingerprint, chosen.to_str())}"
     written = tokens.read(folder)
@@ -104,19 +106,17 @@ def prepared(
     return chosen, written
 
 
-class _Once:
-    """The survey of a source, made when it is first asked for: nothing needs it where all is in the cache."""
+def _once(source: Source) -> Callable[[], parts.Survey]:
+    """Return what surveys a source when it is first asked to: nothing needs that where all is in the cache."""
 
-    def __init__(self, source: Source):
-        self._source = source
-        self._found: parts.Survey | None = None
+    @cache
+    def survey():
+        found = parts.survey(_watched(source, "reading"))
+        if not found.sentences:
+            raise InputError(f"{source.name} is empty")
+        return found
 
-    def __call__(self) -> parts.Survey:
-        if self._found is None:
-            self._found = parts.survey(_watched(self._source, "reading"))
-            if not self._found.sentences:
-                raise InputError(f"{self._source.name} is empty")
-        return self._found
+    return survey
 
 
 def _watched(source: Source, what: str):
@@ -127,7 +127,7 @@ def _watched(source: Source, what: str):
             bar.update(len(sentences))
 
 
-def _tokenizer(source: Source, cache: Path, kind: str, vocab_size: int, survey: _Once) -> Tokenizer:
+def _tokenizer(source: Source, cache: Path, kind: str, vocab_size: int, survey: Callable[[], parts.Survey]) -> Tokenizer:
     if kind not in ("wordpiece", "characters"):
         return kinds.read(kind)
     if kind == "wordpiece" and source.words is not None:

@@ -70,17 +70,9 @@ def dry_run(trainer: Trainer) -> DryRun:
     step, settings = statistics.median(taken[1:] or taken), trainer.settings
     states = sum(array.nbytes for state in (optimizer, proposal) for array in state.values())
     rows, width = drawn.ids.shape
-    return DryRun(
-        rows,
-        width,
-        drawn.positions.shape[1],
-        flat.size,
-        _memory_mib(),
-        (flat.nbytes + states) / MIB,
-        step,
-        evaluation,
-        settings.steps * step + _evaluations(trainer) * evaluation,
-    )
+    masked, total = drawn.positions.shape[1], settings.steps * step + _evaluations(trainer) * evaluation
+    size = (flat.nbytes + states) / MIB
+    return DryRun(rows, width, masked, flat.size, _memory_mib(), size, step, evaluation, total)
 
 
 def _evaluations(trainer: Trainer) -> int:

@@ -35,18 +35,8 @@ def test_values_are_what_flags_would_give(tmp_path):
         out = "größe"
     """
     found = options(tmp_path, content)
-    flags = [
-        "--text",
-        "kjv",
-        "--tokenizer",
-        "some/tokenizer.json",
-        "--mask-rate",
-        "0.25",
-        "--learning-rate",
-        "1",
-        "--dry-run",
-    ]
-    flags += ["--layout", "sentences", "--proposal", "mapnet-pool", "--out", "größe"]
+    flags = "--text kjv --tokenizer some/tokenizer.json --mask-rate 0.25 --learning-rate 1 --dry-run".split()
+    flags += "--layout sentences --proposal mapnet-pool --out größe".split()
     expected = vars(main._options(["train", *flags])) | {"config": tmp_path / "config.toml"}
     assert vars(found) == expected
     assert {name: type(value) for name, value in vars(found).items()} == {n: type(v) for n, v in expected.items()}

@@ -17,10 +17,10 @@ from minimapnet.training import checkpoint
 from tests.helpers.command_cases import assert_refused, called
 from tests.helpers.text_cases import made_up
 
-VOCAB_SIZE = train_wordpiece(made_up(200), 80)
+TOKENIZER = train_wordpiece(made_up(200), 80)
 
 
-def save(folder, tokenizer=VOCAB_SIZE, extra=0, **changes):
+def save(folder, tokenizer=TOKENIZER, extra=0, **changes):
     """Write a random model with its tokenizer, sharply decided, so that the guesses differ."""
     fields = {
         "vocab_size": tokenizer.get_vocab_size() + extra,
@@ -58,11 +58,11 @@ def guesses(stdout) -> list[list[tuple[str, str]]]:
 def test_the_guesses_are_the_models(folder, capsys):
     result = called(capsys, "fill-mask", folder, "the model reads [MASK] text", "--top", 7)
     assert (result.returncode, result.stderr) == (0, "")
-    ids = numpy.array([VOCAB_SIZE.encode("the model reads [MASK] text").ids])
+    ids = numpy.array([TOKENIZER.encode("the model reads [MASK] text").ids])
     place = ids[0].tolist().index(4)
     logits = Bert.from_pretrained(folder).logits(ids)[0, place].astype(numpy.float64)
     best = numpy.argsort(-logits)[:7]
-    expected = [(f"{100 * special.softmax(logits)[i]:.2f}", VOCAB_SIZE.id_to_token(int(i))) for i in best]
+    expected = [(f"{100 * special.softmax(logits)[i]:.2f}", TOKENIZER.id_to_token(int(i))) for i in best]
     assert guesses(result.stdout) == [expected]
     assert len({line.index(" %  ") for line in result.stdout.splitlines()}) == 1  # aligned
 
@@ -99,7 +99,7 @@ def test_all_pieces_are_no_more_than_there_are(tmp_path, capsys):
     """A model with rows in its table for which the tokenizer has no token never guesses them."""
     save(tmp_path / "model", extra=7)
     result = called(capsys, "fill-mask", tmp_path / "model", "[MASK]", "--top", 10_000)
-    assert len(guesses(result.stdout)[0]) == VOCAB_SIZE.get_vocab_size()
+    assert len(guesses(result.stdout)[0]) == TOKENIZER.get_vocab_size()
 
 
 def test_a_run_is_used_by_its_newest_checkpoint(tmp_path, capsys):
@@ -107,7 +107,7 @@ def test_a_run_is_used_by_its_newest_checkpoint(tmp_path, capsys):
         model = Bert(save(tmp_path / "model").config, seed)
         states = {"optimizer": {}, "proposal": UniformProposal(1).state()}
         about = {"seconds": 0.0, "tokens": 0, "identity": {}}
-        checkpoint.save(tmp_path / "run", step, model, VOCAB_SIZE, states, about)
+        checkpoint.save(tmp_path / "run", step, model, TOKENIZER, states, about)
     text = "the [MASK]"
     outputs = [called(capsys, "fill-mask", tmp_path / where, text).stdout for where in ("model", "run", "run/step-00000001")]
     assert outputs[0] == outputs[1] != outputs[2]
@@ -129,7 +129,7 @@ def test_characters_that_cannot_be_seen_are_quoted(tmp_path, capsys):
 def test_a_folder_with_vocab_txt_alone(folder, capsys):
     expected = called(capsys, "fill-mask", folder, "the [MASK] reads").stdout
     (folder / "tokenizer.json").unlink()
-    pieces = sorted(VOCAB_SIZE.get_vocab(), key=VOCAB_SIZE.get_vocab().get)
+    pieces = sorted(TOKENIZER.get_vocab(), key=TOKENIZER.get_vocab().get)
     (folder / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
     assert called(capsys, "fill-mask", folder, "the [MASK] reads").stdout == expected
 
@@ -187,7 +187,7 @@ def with_content(name, content: bytes):
 
 def another_tokenizer(folder):
     reordered = {token: number for number, token in enumerate(["[MASK]", "[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"])}
-    other = json.loads(VOCAB_SIZE.to_str())
+    other = json.loads(TOKENIZER.to_str())
     other["model"]["vocab"], other["added_tokens"] = reordered, []
     (folder / "tokenizer.json").write_text(json.dumps(other), encoding="utf-8")
 
@@ -227,7 +227,7 @@ def test_an_encoder_alone_guesses_nothing(tmp_path, capsys):
 
 def test_a_tokenizer_of_another_kind_of_model(folder, capsys):
     """Without the five special tokens there is no [MASK] to put."""
-    (folder / "tokenizer.json").write_text(Tokenizer.from_str(VOCAB_SIZE.to_str()).to_str().replace("[MASK]", "<mask>"))
+    (folder / "tokenizer.json").write_text(Tokenizer.from_str(TOKENIZER.to_str()).to_str().replace("[MASK]", "<mask>"))
     assert_refused(called(capsys, "fill-mask", folder, "[MASK]"), "has no [MASK]")
 
 
@@ -238,11 +238,11 @@ def test_transformers_guesses_the_same(folder, capsys, tmp_path):
     shutil.copytree(folder, tmp_path / "theirs")
     model = transformers.BertForMaskedLM.from_pretrained(tmp_path / "theirs").eval()
     text = "the model [MASK] every sentence"
-    ids = torch.tensor([VOCAB_SIZE.encode(text).ids])
+    ids = torch.tensor([TOKENIZER.encode(text).ids])
     with torch.no_grad():
         shares = model(ids).logits[0, ids[0].tolist().index(4)].softmax(-1)
     best = shares.topk(5)
-    expected = [VOCAB_SIZE.id_to_token(int(i)) for i in best.indices]
+    expected = [TOKENIZER.id_to_token(int(i)) for i in best.indices]
     found = guesses(called(capsys, "fill-mask", folder, text).stdout)[0]
     assert [token for _, token in found] == expected
     assert [float(share) for share, _ in found] == pytest.approx((100 * best.values).tolist(), abs=0.006)

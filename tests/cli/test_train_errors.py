@@ -156,9 +156,6 @@ def test_checkpoints_to_start_from_that_cannot_be_used(folder, capsys):
     def smaller(start):
         save_model(start, vocab_size=32)
 
-    def other_mask(start):
-        save_model(start, vocab_size=64, mask_token_id=5)
-
     def without_head(start):
         save_model(start, mlm_head=False)
 

@@ -11,41 +11,12 @@ LAST = {"scratch": 5.0, "branches": 3.1}
 STEPS = {"scratch": 1500, "branches": 1000}
 NAMES = {
     "scratch": ["uniform", "fully explored", "MAPNet pool", "optimal pool", "MAPNet positions"],
-    "branches": [
-        "uniform, 1 masked",
-        "uniform, 2 masked",
-        "uniform, 4 masked",
-        "MAPNet single",
-        "MAPNet pool",
-        "optimal single",
-    ],
+    "branches": [*(f"uniform, {k} masked" for k in (1, 2, 4)), "MAPNet single", "MAPNet pool", "optimal single"],
 }
 BASELINE = {"scratch": "uniform", "branches": "uniform, 2 masked"}
 GAIN = {"fully explored": 0.01, "MAPNet pool": 0.05, "MAPNet single": 0.06, "optimal pool": 0.07, "optimal single": 0.1}
 GAIN |= {"MAPNet positions": -0.08, "uniform, 1 masked": -0.06, "uniform, 4 masked": -0.02}
-TOKENS = [
-    "[CLS]",
-    "the",
-    "<b>",
-    "tag",
-    "&",
-    "its",
-    "##s",
-    '"friends"',
-    "</script>",
-    "are",
-    "kept",
-    "as",
-    "they",
-    "stand",
-    "by",
-    "str",
-    ".",
-    "escape",
-    "(",
-    ")",
-    "[SEP]",
-]
+TOKENS = '[CLS] the <b> tag & its ##s "friends" </script> are kept as they stand by str . escape ( ) [SEP]'.split()
 
 
 def outcome(seeds: int = 3, gains: dict | None = None) -> tuple[dict, dict]:

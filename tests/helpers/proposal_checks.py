@@ -8,7 +8,7 @@ import math
 
 import numpy
 
-from minimapnet import backend, gradients
+from minimapnet import MapNet, MapNetConfig, backend, gradients
 from minimapnet.masks.systematic import UNIT
 from minimapnet.proposals.base import Score, Scores, checked_scores
 from minimapnet.proposals.scores import MaskScore
@@ -24,6 +24,15 @@ SHARE, SIZES = 0.3, (3, 2, 2)  # of 10, 6 and 5 maskable positions
 
 def model():
     return tiny.model(max_position_embeddings=T)
+
+
+def mapnet(spread=0.5, seed=1, **changes) -> MapNet:
+    """Return a MAPNet whose predictions differ: a random readout of this size."""
+    config = MapNetConfig.for_model(model().config)
+    made = MapNet(config, seed)
+    draw = numpy.random.default_rng(seed).standard_normal(made.params["readout.weight"].shape) * spread
+    made.params["readout.weight"][...] = backend.to_device(draw)
+    return made
 
 
 def list_masks(maskable, k):

@@ -5,13 +5,11 @@ import pytest
 
 from minimapnet import InputError, backend, gradients_and_norms
 from minimapnet.mapnet.learner import OBJECTIVES, MapNetScore
-from minimapnet.mapnet.network import MapNet, MapNetConfig
 from minimapnet.mapnet.quality import position_probabilities
 from minimapnet.proposals import BatchPoolProposal, PoolProposal, PositionProposal, SingleProposal, UniformProposal
 from minimapnet.proposals.base import Scores
-from minimapnet.proposals.importance import UniformMixture, importance_weights
 from tests.helpers import proposal_checks as checks
-from tests.helpers.proposal_checks import IDS, MASKABLE, SHARE, TOKENS, T
+from tests.helpers.proposal_checks import IDS, MASKABLE, SHARE, TOKENS, mapnet
 
 DRAWS = {
     "single": lambda score: SingleProposal(score, 0.1),
@@ -25,15 +23,6 @@ KINDS = {
 }
 KINDS["position"] = lambda net: PositionProposal(SHARE, MapNetScore(net), 0.3)
 every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-
-
-def mapnet(spread=0.5, seed=1, **changes) -> MapNet:
-    """Return a MAPNet whose predictions differ: a random readout of this size."""
-    config = MapNetConfig.for_model(checks.model().config)
-    made = MapNet(config, seed)
-    draw = numpy.random.default_rng(seed).standard_normal(made.params["readout.weight"].shape) * spread
-    made.params["readout.weight"][...] = backend.to_device(draw)
-    return made
 
 
 def step(model, proposal, number):
@@ -74,28 +63,6 @@ def test_single_masks_are_weighted_by_their_probability():
     q = 0.8 * odds / odds.sum(axis=1, keepdims=True) + 0.2 * MASKABLE / n[:, None]
     own = numpy.take_along_axis(q, drawn.positions, axis=1)[:, 0]
     numpy.testing.assert_allclose(drawn.weights[:, 0], 1 / (n * own), rtol=1e-10)
-
-
-def test_drawn_single_masks_have_the_uniform_expectation():
-    proposal, ids = SingleProposal(MapNetScore(mapnet(1.0)), 0.1), numpy.tile(IDS[:1], (8000, 1))
-    drawn = proposal.draw(None, ids, numpy.random.default_rng(6))
-    counted = (drawn.positions == numpy.arange(T)) * drawn.weights
-    assert numpy.ptp(drawn.choice.scores.values[0]) > 1
-    checks.assert_mean_is(counted, 1 / T)
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_distribution_of_mapnet_gives_the_uniform_expectation(objective):
-    """Summed over all masks, as for every proposal of importance weights."""
-    model, masks = checks.model(), checks.list_masks(MASKABLE, (1, 1, 1))
-    proposal = SingleProposal(MapNetScore(mapnet(1.0), objective), 0.1)
-    masks_drawn_from = checks.distribution_of(proposal, model, IDS, MASKABLE, TOKENS)
-    assert isinstance(masks_drawn_from, UniformMixture)
-    q, p = numpy.exp(masks_drawn_from.log_prob(masks)), checks.uniform(masks)
-    with numpy.errstate(invalid="ignore"):
-        weights = numpy.where(p > 0, importance_weights(masks_drawn_from, masks), 0.0)
-    found = checks.gradient_sum(model, IDS, masks, checks.per_mask(q * weights, masks), TOKENS)
-    checks.assert_same_gradient(found, checks.gradient_sum(model, IDS, masks, checks.per_mask(p, masks), TOKENS))
 
 
 @pytest.mark.parametrize("kind", ["pool", "batch pool"])

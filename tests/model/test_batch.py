@@ -55,20 +55,58 @@ def test_lists_and_device_arrays_are_taken(xp):
         numpy.testing.assert_array_equal(backend.to_host(batch.token_index), [1, 4, 9])
 
 
-def test_rows_of_unequal_length():
-    refused("rows must be of equal length: pad the shorter ones", ids=[[4, 5, 6], [2, 9]])
-    refused("rows must be of equal length: pad the shorter ones", positions=[[1, 4], [2], [0, 1]])
+WIDE = numpy.array([[1, 4], [5, 3], [5, 2]])
 
 
-def test_float_ids():
-    refused("token ids must be integers, not float64", ids=tiny.IDS * 1.0)
+def changed(array, place, value):
+    array = array.copy()
+    array[place] = value
+    return array
 
 
-@pytest.mark.parametrize("bad", [-1, 11])
-def test_ids_out_of_range(bad):
-    ids = tiny.IDS.copy()
-    ids[1, 2] = bad
-    refused(f"token ids must lie between 0 and 10, but at (1, 2) stands {bad}", ids=ids)
+UNEQUAL = "rows must be of equal length: pad the shorter ones"
+OUTSIDE = "masked positions must lie between 0 and 5, but at (0,) stands"
+REFUSALS = {
+    "rows of unequal length": (UNEQUAL, {"ids": [[4, 5, 6], [2, 9]]}),
+    "positions of unequal length": (UNEQUAL, {"positions": [[1, 4], [2], [0, 1]]}),
+    "float ids": ("token ids must be integers, not float64", {"ids": tiny.IDS * 1.0}),
+    "an id below": ("token ids must lie between 0 and 10, but at (1, 2) stands -1", {"ids": changed(tiny.IDS, (1, 2), -1)}),
+    "an id above": ("token ids must lie between 0 and 10, but at (1, 2) stands 11", {"ids": changed(tiny.IDS, (1, 2), 11)}),
+    "types out of range": (
+        "token type ids must lie between 0 and 1, but at (0, 0) stands 2",
+        {"token_type_ids": tiny.TYPES + 2},
+    ),
+    "types of a shape": ("token_type_ids must be of the ids' shape (3, 6), not (1, 6)", {"token_type_ids": tiny.TYPES[:1]}),
+    "padding of a shape": (
+        "attention_mask must be of the ids' shape (3, 6), not (3, 5)",
+        {"attention_mask": tiny.PADDING[:, :5]},
+    ),
+    "padding of halves": (
+        "attention_mask must hold 1 at tokens and 0 at padding, nothing else",
+        {"attention_mask": tiny.PADDING * 0.5},
+    ),
+    "positions of a shape": ("positions must be of shape (3, masked), not (2, 2)", {"positions": tiny.POSITIONS[:2]}),
+    "positions of an axis": ("positions must be of shape (3, masked), not (3,)", {"positions": tiny.POSITIONS[:, 0]}),
+    "float positions": ("masked positions must be integers, not float64", {"positions": tiny.POSITIONS * 1.0}),
+    "a position below": (f"{OUTSIDE} -2", {"positions": changed(tiny.POSITIONS, (0, 0), -2)}),
+    "a position above": (f"{OUTSIDE} 6", {"positions": changed(tiny.POSITIONS, (0, 0), 6)}),
+    "repeated": ("a position is masked twice in one sentence", {"positions": numpy.array([[1, 4], [3, 3], [5, 2]])}),
+    "on padding": ("a masked position lies on padding", {"positions": WIDE, "attention_mask": tiny.PADDING}),
+    "none masked": ("no position is masked: there is nothing to guess", {"positions": numpy.full((3, 2), -1)}),
+    "too long": (
+        "a sentence of 6 tokens is longer than the model's 5; cut it or use a larger max_position_embeddings",
+        {"changes": {"max_position_embeddings": 5}},
+    ),
+    "no [MASK]": (
+        "the model knows no [MASK]: give BertConfig a mask_token_id, or from_pretrained mask_token_id=...",
+        {"changes": {"mask_token_id": None}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "batch"), REFUSALS.values(), ids=REFUSALS)
+def test_what_is_no_batch(message, batch):
+    refused(message, **batch)
 
 
 def test_ids_of_one_axis():
@@ -81,66 +119,6 @@ def test_no_sentences():
         sentence_batch(tiny.config(), tiny.IDS[:0])
 
 
-def test_too_long():
-    refused(
-        "a sentence of 6 tokens is longer than the model's 5; cut it or use a larger max_position_embeddings",
-        changes={"max_position_embeddings": 5},
-    )
-
-
-def test_types_out_of_range():
-    refused("token type ids must lie between 0 and 1, but at (0, 0) stands 2", token_type_ids=tiny.TYPES + 2)
-
-
-def test_types_of_another_shape():
-    refused("token_type_ids must be of the ids' shape (3, 6), not (1, 6)", token_type_ids=tiny.TYPES[:1])
-
-
-def test_padding_of_another_shape():
-    refused("attention_mask must be of the ids' shape (3, 6), not (3, 5)", attention_mask=tiny.PADDING[:, :5])
-
-
-def test_padding_that_is_not_0_or_1():
-    refused("attention_mask must hold 1 at tokens and 0 at padding, nothing else", attention_mask=tiny.PADDING * 0.5)
-
-
 def test_a_sentence_of_padding_alone():
     with pytest.raises(InputError, match="sentence 1 of the batch is all padding"):
         sentence_batch(tiny.config(), tiny.IDS, numpy.array([[1] * 6, [0] * 6, [1] * 6]))
-
-
-def test_positions_of_another_shape():
-    refused("positions must be of shape (3, masked), not (2, 2)", positions=tiny.POSITIONS[:2])
-    refused("positions must be of shape (3, masked), not (3,)", positions=tiny.POSITIONS[:, 0])
-
-
-def test_float_positions():
-    refused("masked positions must be integers, not float64", positions=tiny.POSITIONS * 1.0)
-
-
-@pytest.mark.parametrize("bad", [-2, 6])
-def test_positions_out_of_range(bad):
-    positions = tiny.POSITIONS.copy()
-    positions[0, 0] = bad
-    refused(f"masked positions must lie between 0 and 5, but at (0,) stands {bad}", positions=positions)
-
-
-def test_positions_repeated():
-    refused("a position is masked twice in one sentence", positions=numpy.array([[1, 4], [3, 3], [5, 2]]))
-
-
-def test_positions_on_padding():
-    refused(
-        "a masked position lies on padding", positions=numpy.array([[1, 4], [5, 3], [5, 2]]), attention_mask=tiny.PADDING
-    )
-
-
-def test_no_position():
-    refused("no position is masked: there is nothing to guess", positions=numpy.full((3, 2), -1))
-
-
-def test_no_mask_token():
-    refused(
-        "the model knows no [MASK]: give BertConfig a mask_token_id, or from_pretrained mask_token_id=...",
-        changes={"mask_token_id": None},
-    )

@@ -7,6 +7,7 @@ import numpy
 import pytest
 
 from minimapnet import InputError, gradients, proposals
+from minimapnet.mapnet.learner import MapNetScore
 from minimapnet.masks.conditional_bernoulli import ConditionalBernoulli
 from minimapnet.proposals import (
     BatchPoolProposal,
@@ -35,6 +36,7 @@ CONTINUES = numpy.arange(11) % 3 == 0
 BY_IMPORTANCE = {
     "single, optimal": (SingleProposal(scores.exact_norm), (1, 1, 1)),
     "single, mixed": (SingleProposal(wide, 0.2), (1, 1, 1)),
+    "single, MAPNet": (SingleProposal(MapNetScore(checks.mapnet(1.0)), 0.1), (1, 1, 1)),
     "set": (SetProposal(SHARE, scores.exact_norm), SIZES),
     "set, wide": (SetProposal(SHARE, wide), SIZES),
     "set, tempered": (SetProposal(SHARE, wide, 0.3), SIZES),
@@ -120,11 +122,12 @@ by_table = checks.fixed_mask_scores(PAIRS, numpy.random.default_rng(4).lognormal
         (FullyExploredProposal(2), PAIRS),
         (SingleProposal(narrow), SINGLES),
         (SingleProposal(narrow, 0.3), SINGLES),
+        (SingleProposal(MapNetScore(checks.mapnet(1.0)), 0.1), SINGLES),
         (SetProposal(2, narrow, 0.5), PAIRS),
         (SetProposal(2, narrow, 0.7, 0.2), PAIRS),
         (PoolProposal(2, by_table, 4), PAIRS),
     ],
-    ids=["uniform", "fully explored", "single", "single, mixed", "set", "set, mixed", "pool"],
+    ids=["uniform", "fully explored", "single", "single, mixed", "single, MAPNet", "set", "set, mixed", "pool"],
 )
 def test_drawn_masks_have_the_uniform_expectation(proposal, masks):
     drawn = proposal.draw(None, numpy.zeros((20_000, 5), int), numpy.random.default_rng(6))

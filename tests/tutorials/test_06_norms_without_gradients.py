@@ -5,8 +5,9 @@ import tracemalloc
 import numpy
 import pytest
 
-from minimapnet import Bert, BertConfig, gradients, token_losses
+from minimapnet import Bert, gradients, token_losses
 from minimapnet.model.batch import masked_batch
+from tests.helpers import tiny
 
 
 def layer_gradient(x, d):
@@ -55,18 +56,7 @@ POSITIONS = numpy.array([[1, 3], [2, -1]])
 
 @pytest.fixture(scope="module")
 def model():
-    config = BertConfig(
-        vocab_size=12,
-        hidden_size=8,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=12,
-        max_position_embeddings=6,
-        mask_token_id=3,
-        pad_token_id=0,
-        dtype="float64",
-    )
-    return Bert(config, seed=0)
+    return Bert(tiny.config(mask_token_id=3, pad_token_id=0), seed=0)
 
 
 def directional(answers, model, direction):
