@@ -82,20 +82,20 @@ def to_device(array):
     return xp.asarray(array)
 
 
-def check_ids(ids, size: int, what: str) -> numpy.ndarray:
+def check_ids(ids, size: int, name: str) -> numpy.ndarray:
     """Return `ids` as a host array of int64, every one of them in [0, size).
 
     CuPy wraps indices that are out of range without a word, so they are looked at before they reach it.
 
-    Raises InputError, naming `what` and the first bad value, for ids out of range or not integers.
+    Raises InputError, naming `name` and the first bad value, for ids out of range or not integers.
     """
     ids = to_host(ids)
     if ids.dtype.kind not in "iu":
-        raise InputError(f"{what} must be integers, not {ids.dtype}")
+        raise InputError(f"{name} must be integers, not {ids.dtype}")
     bad = (ids < 0) | (ids >= size)
     if bad.any():
         where = tuple(int(i) for i in numpy.argwhere(bad)[0])
-        raise InputError(f"{what} must lie between 0 and {size - 1}, but at {where} stands {int(ids[where])}")
+        raise InputError(f"{name} must lie between 0 and {size - 1}, but at {where} stands {int(ids[where])}")
     return ids.astype(numpy.int64, copy=False)
 
 

@@ -50,13 +50,13 @@ PAGE = CONTEXT | {  # of a figure within a page of text, as the tutorials have t
 
 def styles(results: dict) -> dict[str, tuple[str, str, str]]:
     """Return every proposal its (colour, line style, mark): black for baselines, greys for other uniform ones."""
-    found = {run["baseline"]: BASELINE for run in results["experiments"].values()}
+    looks = {run["baseline"]: BASELINE for run in results["experiments"].values()}
     greys, colours = cycle(UNIFORM), cycle(RIVALS)
     for run in results["experiments"].values():
         for proposal in run["proposals"]:
-            if proposal["name"] not in found:
-                found[proposal["name"]] = next(greys if proposal["family"] == "uniform" else colours)
-    return found
+            if proposal["name"] not in looks:
+                looks[proposal["name"]] = next(greys if proposal["family"] == "uniform" else colours)
+    return looks
 
 
 def new_figure(title: str, height: float) -> Figure:

@@ -36,7 +36,7 @@ def run(options) -> None:
     """Compare, write the report, and print what it says in short."""
     backend.use(options.backend)
     check_writable(options.out)
-    found = compare.compare(options.text, options.preset, options.seed, options.cache, options.out, options.seeds)
-    report.write(*found, options.out)
-    print(report.text(*found))
+    results = compare.compare(options.text, options.preset, options.seed, options.cache, options.out, options.seeds)
+    report.write(*results, options.out)
+    print(report.text(*results))
     print(f"\nWritten to {options.out}: {', '.join(report.FILES)}")

@@ -37,9 +37,11 @@ def write(options: argparse.Namespace, file: Path, without: tuple[str, ...]) -> 
     Raises InputError where it cannot be written.
     """
     named = ((dest.replace("_", "-"), value) for dest, value in vars(options).items())
-    kept = ((name, v) for name, v in named if name not in (*LEFT_OUT, *without) and isinstance(v, int | float | str | Path))
+    written = (
+        (name, v) for name, v in named if name not in (*LEFT_OUT, *without) and isinstance(v, int | float | str | Path)
+    )
     with written_whole(file) as temporary:
-        temporary.write_text("".join(f"{name} = {_toml(value)}\n" for name, value in kept), encoding="utf-8")
+        temporary.write_text("".join(f"{name} = {_toml(value)}\n" for name, value in written), encoding="utf-8")
 
 
 def _by_name(command) -> dict[str, argparse.Action]:

@@ -18,11 +18,11 @@ DESCRIPTION = "Print a model's best guesses for each [MASK] of a text, with thei
 
 def add(command) -> None:
     """Add the command's options."""
-    what = (
+    help = (
         "a run of minimapnet train, whose newest checkpoint is taken, or a BERT in Hugging Face's format: config.json, "
         "model.safetensors, tokenizer.json"
     )
-    command.add_argument("folder", type=option.path, metavar="FOLDER", help=what)
+    command.add_argument("folder", type=option.path, metavar="FOLDER", help=help)
     command.add_argument("text", metavar="TEXT", help="the text, with [MASK] once or more, each for one token")
     option.add_config(command)
     option.add_number(command, "--top", "how many guesses for each [MASK]", 5, whole(1))
@@ -34,12 +34,12 @@ def add(command) -> None:
 def run(options) -> None:
     """Print the guesses."""
     backend.use(options.backend)
-    found = read_model(options.folder)
-    ids = _ids(options.text, found)
-    masked = numpy.flatnonzero(ids == found.model.config.mask_token_id)
-    logits = backend.to_host(found.model.logits(ids[None]))[0, masked]  # (number of [MASK], V)
+    model_files = read_model(options.folder)
+    ids = _ids(options.text, model_files)
+    masked = numpy.flatnonzero(ids == model_files.model.config.mask_token_id)
+    logits = backend.to_host(model_files.model.logits(ids[None]))[0, masked]  # (number of [MASK], V)
     probabilities = special.softmax(logits.astype(numpy.float64), axis=1)
-    best = [_best(row, found.tokenizer, options.top) for row in probabilities]
+    best = [_best(row, model_files.tokenizer, options.top) for row in probabilities]
     if options.out:
         as_tables = [[{"token": token, "probability": share} for token, share in guesses] for guesses in best]
         write_json(options.out, {"text": options.text, "masks": as_tables})
@@ -57,16 +57,16 @@ def _best(probabilities: numpy.ndarray, tokenizer, top: int) -> list[tuple[str |
     return [(tokenizer.id_to_token(int(guess)), float(known[guess])) for guess in order]
 
 
-def _ids(text: str, found) -> numpy.ndarray:
+def _ids(text: str, model_files) -> numpy.ndarray:
     """Return the token ids of the text (T,). Raises InputError where it has no [MASK], or is too long for the model."""
     try:
         text.encode()
     except UnicodeEncodeError:
         raise InputError("the text is not UTF-8: type it in a terminal that writes UTF-8") from None
-    ids = numpy.array(found.tokenizer.encode(text).ids, numpy.int64)
-    if found.model.config.mask_token_id not in ids:
+    ids = numpy.array(model_files.tokenizer.encode(text).ids, numpy.int64)
+    if model_files.model.config.mask_token_id not in ids:
         raise InputError("the text has no [MASK]: put one, in capitals and brackets, where a token is to be guessed")
-    longest = found.model.config.max_position_embeddings
+    longest = model_files.model.config.max_position_embeddings
     if len(ids) > longest:
         raise InputError(
             f"the text has {len(ids)} tokens, [CLS] and [SEP] counted, and the model reads {longest}: shorten it"

@@ -29,8 +29,8 @@ DESCRIPTION = (
 
 def add(command) -> None:
     """Add the command's options."""
-    what = "a run of minimapnet train, or a BERT in Hugging Face's format (default: none)"
-    command.add_argument("folder", type=option.path, nargs="?", metavar="FOLDER", help=what)
+    help = "a run of minimapnet train, or a BERT in Hugging Face's format (default: none)"
+    command.add_argument("folder", type=option.path, nargs="?", metavar="FOLDER", help=help)
     option.add_config(command)
     option.add_seed(command, option.NO_CHANCE)
     option.add_backend(command, "auto")
@@ -62,7 +62,9 @@ def _print(lines: list[tuple[str, str]]) -> None:
 
 
 def _machine() -> list[tuple[str, str]]:
-    blas = [f"{found['internal_api']} {found['version']}" for found in threadpool_info() if found["user_api"] == "blas"]
+    blas = [
+        f"{library['internal_api']} {library['version']}" for library in threadpool_info() if library["user_api"] == "blas"
+    ]
     versions = [(name, _version(name)) for name in PACKAGES]
     return [
         ("python", platform.python_version()),
@@ -134,9 +136,9 @@ def _training(folder: Path) -> list[tuple[str, str]]:
     records = log.read(folder.parent / log.LOG, step)
     lines = [("step", f"{step:,}, after {about['tokens']:,} tokens and {about['seconds'] / 60:.1f} minutes")]
     for name, label in (("loss", "training loss"), ("validation_loss", "validation loss")):
-        found = [f"{r[name]:.3f} ({r['step']:,})" for r in records if isinstance(r.get(name), int | float)]
-        if found:
-            lines.append((label, ", ".join(found[-LOSSES:]) + "  nats per masked token (step)"))
+        losses = [f"{r[name]:.3f} ({r['step']:,})" for r in records if isinstance(r.get(name), int | float)]
+        if losses:
+            lines.append((label, ", ".join(losses[-LOSSES:]) + "  nats per masked token (step)"))
     return lines
 
 

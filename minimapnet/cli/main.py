@@ -91,8 +91,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _refuse(what: str) -> int:
-    print(f"minimapnet: error: {' '.join(what.split())}", file=sys.stderr)
+def _refuse(message: str) -> int:
+    print(f"minimapnet: error: {' '.join(message.split())}", file=sys.stderr)
     return BAD_INPUT
 
 

@@ -91,30 +91,30 @@ def _name_or_path(names: tuple[str, ...]):
 
 def add_backend(command, default: str = "numpy") -> None:
     """Add --backend."""
-    what = "array library: numpy is the CPU, cupy the GPU, auto the GPU where one works"
-    add(command, "--backend", what, default, choices=backend.NAMES)
+    help = "array library: numpy is the CPU, cupy the GPU, auto the GPU where one works"
+    add(command, "--backend", help, default, choices=backend.NAMES)
 
 
 def add_config(command, files: Callable | None = None) -> None:
     """Add --config. `files(options)` gives the files of options to read, each going before the one in front of it."""
     command.set_defaults(files=files or (lambda options: [options.config] if options.config else []))
-    what = (
+    help = (
         "a TOML file of options: keys are the long names of those below, without the dashes in front (steps = 500); what "
         "is given on the command line goes before it"
     )
-    add(command, "--config", what, type=path, shown="no file", metavar="FILE")
+    add(command, "--config", help, type=path, shown="no file", metavar="FILE")
 
 
-def add_out(command, default: str, what: str) -> None:
+def add_out(command, default: str, help: str) -> None:
     """Add --out."""
-    add(command, "--out", what, Path(default), type=path, metavar="FOLDER")
+    add(command, "--out", help, Path(default), type=path, metavar="FOLDER")
 
 
-def add_out_file(command, what: str) -> None:
+def add_out_file(command, help: str) -> None:
     """Add --out of a command that prints, for a file beside what it prints."""
-    add(command, "--out", f"{what}, as a file of JSON, too", type=path, shown="no file", metavar="FILE")
+    add(command, "--out", f"{help}, as a file of JSON, too", type=path, shown="no file", metavar="FILE")
 
 
-def add_seed(command, what: str) -> None:
+def add_seed(command, help: str) -> None:
     """Add --seed."""
-    add_number(command, "--seed", what, 0, whole(0))
+    add_number(command, "--seed", help, 0, whole(0))

@@ -31,17 +31,17 @@ def add(command) -> None:
     option.add_config(command, files)
     option.add_settings(command.add_argument_group("text"), CorpusSettings)
     model = command.add_argument_group("model")
-    what = "a run, or a BERT in Hugging Face's format, whose model to start from"
-    option.add(model, "--checkpoint", what, type=option.path, metavar="FOLDER", shown="a new model")
+    help = "a run, or a BERT in Hugging Face's format, whose model to start from"
+    option.add(model, "--checkpoint", help, type=option.path, metavar="FOLDER", shown="a new model")
     option.add_settings(model, ModelSettings, unset=True)
     option.add_settings(command.add_argument_group("masks"), MaskSettings)
     option.add_settings(command.add_argument_group("steps"), TrainSettings)
     run = command.add_argument_group("run")
     option.add_out(run, "runs/train", "for checkpoints, log and options; one folder for one run")
-    what = "go on with the run in --out from its newest whole checkpoint, with the options it was begun with"
-    option.add_flag(run, "--resume", what)
-    what = "make a few steps, say what the run would need, and write nothing but the text's tokens into --cache"
-    option.add_flag(run, "--dry-run", what)
+    help = "go on with the run in --out from its newest whole checkpoint, with the options it was begun with"
+    option.add_flag(run, "--resume", help)
+    help = "make a few steps, say what the run would need, and write nothing but the text's tokens into --cache"
+    option.add_flag(run, "--dry-run", help)
     option.add_backend(run)
 
 
@@ -50,13 +50,13 @@ def files(options) -> list[Path]:
 
     Raises InputError where there is no run to resume.
     """
-    found = [options.config] if options.config else []
+    files = [options.config] if options.config else []
     if options.resume:
         if not checkpoint.exists(options.out):
             raise InputError(f"there is no run to resume in {options.out}: name it with --out, or leave out --resume")
         if (options.out / OPTIONS).is_file():
-            found.insert(0, options.out / OPTIONS)
-    return found
+            files.insert(0, options.out / OPTIONS)
+    return files
 
 
 def run(options) -> int:

@@ -23,11 +23,11 @@ def add(command) -> None:
     option.add_config(command)
     option.add(command, "--preset", sizes, "default", choices=list(variance.PRESETS))
     option.add_settings(command, CorpusSettings, only=("text", "cache"))
-    what = (
+    help = (
         "the model to look at: a run of minimapnet train, whose newest checkpoint is taken, or a BERT in Hugging Face's "
         "format with its tokenizer"
     )
-    option.add(command, "--checkpoint", what, type=option.path, metavar="FOLDER", shown="train a small one")
+    option.add(command, "--checkpoint", help, type=option.path, metavar="FOLDER", shown="train a small one")
     option.add_out(command, "runs/variance", "for results")
     option.add_seed(command, "of the model, the rows and the masks")
     option.add_backend(command)
@@ -38,15 +38,15 @@ def run(options) -> None:
     backend.use(options.backend)
     model_folder.check_writable(options.out)
     settings = variance.PRESETS[options.preset]
-    found = variance.variance(_subject(options, settings), settings, options.seed)
-    report.write(found, options.out)
-    print(report.text(found))
+    results = variance.variance(_subject(options, settings), settings, options.seed)
+    report.write(results, options.out)
+    print(report.text(results))
     print(f"\nWritten to {options.out}: variance.json, variance.png, variance.svg")
 
 
 def _subject(options, settings) -> variance.ModelUnderTest:
     if options.checkpoint is None:
         return variance.train_model(options.text, options.cache, settings.training, options.seed)
-    found = model_folder.read_model(options.checkpoint)
-    tokenizer = model_folder.tokenizer_file(found.folder)
-    return variance.load_model(found.model, str(options.checkpoint), options.text, options.cache, tokenizer)
+    model_files = model_folder.read_model(options.checkpoint)
+    tokenizer = model_folder.tokenizer_file(model_files.folder)
+    return variance.load_model(model_files.model, str(options.checkpoint), options.text, options.cache, tokenizer)

@@ -45,10 +45,10 @@ def compare(source: str, preset: str, seed: int, cache: Path, folder: Path, seed
         chosen = {name: replace(getattr(settings, name), seeds=seeds) for name in ("scratch", "branches")}
         settings = replace(settings, **chosen)
     text = training_runs.read_text(source, cache, settings)  # before any run, and into the cache
-    with _folder_of_runs(folder) as kept:
-        job = Job(settings, str(source), cache, Path(kept), backend.name)
-        found, times = _all_runs(settings, seed, job)
-    results = _results(settings, preset, seed, text, found)
+    with _folder_of_runs(folder) as run_folder:
+        job = Job(settings, str(source), cache, Path(run_folder), backend.name)
+        results_by_run, times = _all_runs(settings, seed, job)
+    results = _results(settings, preset, seed, text, results_by_run)
     return results, times | {"time_ratios": _time_ratios(results, times)}
 
 
@@ -72,8 +72,8 @@ def _folder_of_runs(folder: Path) -> Iterator[str]:
     """
     with no_new_empty(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with _shared(folder), tempfile.TemporaryDirectory(dir=folder, prefix=RUNS) as kept:
-            yield kept
+        with _shared(folder), tempfile.TemporaryDirectory(dir=folder, prefix=RUNS) as run_folder:
+            yield run_folder
 
 
 @contextmanager
@@ -114,13 +114,13 @@ def _all_runs(settings: CompareSettings, seed: int, job: Job) -> tuple[dict[Run,
             bar.set_description(f"{run.experiment}: {run.proposal}, seed {run.seed}", refresh=False)
             bar.update(count)
 
-        found = processes.run_all(chosen, job, on_steps, first)
+        results = processes.run_all(chosen, job, on_steps, first)
         times = processes.run_all([clock], job, on_steps)[clock]
-    return found, times
+    return results, times
 
 
-def _results(settings: CompareSettings, preset: str, seed: int, text: Corpus, found: dict[Run, dict]) -> dict:
-    warm = next(result for run, result in found.items() if run.experiment == "warm")
+def _results(settings: CompareSettings, preset: str, seed: int, text: Corpus, by_run: dict[Run, dict]) -> dict:
+    warm = next(result for run, result in by_run.items() if run.experiment == "warm")
     scratch, branches = settings.scratch, settings.branches
     about = {"masked": scratch.masked}, {"warm": _about_the_start(branches, warm)}
     return {
@@ -131,8 +131,8 @@ def _results(settings: CompareSettings, preset: str, seed: int, text: Corpus, fo
         "text": _about(text, settings),
         **{name: warm[name] for name in ("decomposition", "stages", "calibration", "sentences")},
         "experiments": {
-            "scratch": _experiment("scratch", candidates.scratch(scratch), scratch, about[0], found),
-            "branches": _experiment("branches", candidates.branches(branches), branches, about[1], found),
+            "scratch": _experiment("scratch", candidates.scratch(scratch), scratch, about[0], by_run),
+            "branches": _experiment("branches", candidates.branches(branches), branches, about[1], by_run),
         },
         "rules": curves.RULES | {"start": training_runs.START, "learning": candidates.LEARNING},
     }
@@ -159,12 +159,12 @@ def _about(text: Corpus, settings: CompareSettings) -> dict:
     }
 
 
-def _experiment(name: str, tried: list[candidates.Candidate], settings, about: dict, found: dict[Run, dict]) -> dict:
+def _experiment(name: str, tried: list[candidates.Candidate], settings, about: dict, by_run: dict[Run, dict]) -> dict:
     """Put together what the runs of one experiment found, and hold every proposal against the best uniform one."""
     by_name: dict[str, dict] = {}
     proposals: list[dict] = []
     for one in tried:
-        own = {str(run.seed): result for run, result in found.items() if (run.experiment, run.proposal) == (name, one.name)}
+        own = {str(run.seed): result for run, result in by_run.items() if (run.experiment, run.proposal) == (name, one.name)}
         own = dict(sorted(own.items(), key=lambda pair: int(pair[0])))
         by_name[one.name] = {seed: result["curve"] for seed, result in own.items()}
         mean, ends = curves.interval([curves.final_loss(curve) for curve in by_name[one.name].values()])
@@ -196,14 +196,14 @@ def _means(tables: list[dict]) -> dict:
 
 def _time_ratios(results: dict, times: dict) -> dict:
     """Return the ratios of time to the baseline's final loss: the ratios of steps, times what a step costs."""
-    found = {}
+    ratios = {}
     for name, experiment in results["experiments"].items():
         cost = {proposal: one["ratio"] for proposal, one in times["steps"][name].items()}
-        found[name] = {}
+        ratios[name] = {}
         for one in experiment["comparisons"]:
             factor = cost[one["name"]] / cost[experiment["baseline"]]
             mean, ends = curves.geometric_interval([factor * ratio for ratio in one["steps_ratio"]["by_seed"]])
             own = curves.geometric_interval([factor * ratio for ratio in one["own_ratio"]["by_seed"]])[1]
             verdict = curves.agreed(ends, own)
-            found[name][one["name"]] = {"mean": mean, "interval": ends, "cost": factor, "verdict": verdict}
-    return found
+            ratios[name][one["name"]] = {"mean": mean, "interval": ends, "cost": factor, "verdict": verdict}
+    return ratios

@@ -99,14 +99,14 @@ def judged_rows(settings: CompareSettings, text: Corpus, seed: int) -> Batch:
 
 def mapnet_quality(model: Bert, mapnet: MapNet, batch: Batch) -> dict:
     """Return how near MAPNet's proposal, with its share of uniform masks, comes to the optimal one for single masks."""
-    found = quality(*exact_and_predicted(model, mapnet, batch), batch.maskable, UNIFORM_MIX)
+    judged = quality(*exact_and_predicted(model, mapnet, batch), batch.maskable, UNIFORM_MIX)
     return {
-        "correlation": found.correlation,
-        "correlation_within": found.correlation_within,
-        "slope": found.slope,
-        "intercept": found.intercept,
-        "kl": found.divergence,
-        "headroom_won": found.won,
+        "correlation": judged.correlation,
+        "correlation_within": judged.correlation_within,
+        "slope": judged.slope,
+        "intercept": judged.intercept,
+        "kl": judged.divergence,
+        "headroom_won": judged.won,
     }
 
 

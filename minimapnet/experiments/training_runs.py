@@ -42,9 +42,9 @@ def read_text(source: str, cache: Path, settings: CompareSettings) -> Corpus:
         "validate on": (text.validation, settings.scratch.batch_size),
         "test on": (text.test, settings.stages.quality_sentences),
     }
-    for what, (rows, least) in needed.items():
+    for purpose, (rows, least) in needed.items():
         if len(rows) < least:
-            raise InputError(f"{text.name} is too short: it gives {len(rows)} rows to {what}, and {least} are needed")
+            raise InputError(f"{text.name} is too short: it gives {len(rows)} rows to {purpose}, and {least} are needed")
     return text
 
 
@@ -98,8 +98,8 @@ def staged_training(run: Run, settings: CompareSettings, text: Corpus, on_step) 
 
     trainer = _trainer(model, text, proposal, training, evaluation, after_step)
     stages.measure_if_due(0, model, proposal.score.network, evaluation)
-    found = _curve(run_to_end(trainer)) | stages.found(text, model, proposal.score.network)
-    return model, proposal, found
+    measured = _curve(run_to_end(trainer)) | stages.found(text, model, proposal.score.network)
+    return model, proposal, measured
 
 
 def warm_start(run: Run, settings: CompareSettings, text: Corpus, folder: Path, on_step) -> dict:
@@ -108,16 +108,16 @@ def warm_start(run: Run, settings: CompareSettings, text: Corpus, folder: Path, 
     Returns the curve over both, what `Stages` found before the restart, and as "start" the stage after it.
     """
     chosen = settings.branches
-    model, proposal, found = staged_training(run, settings, text, on_step)
+    model, proposal, measured = staged_training(run, settings, text, on_step)
     proposal.score.learning_rate = chosen.mapnet_learning_rate
     training = _training(chosen, chosen.restart_steps, chosen.batch_size, chosen.restart_learning_rate, run.seed)
     training = replace(training, eval_every=0)
     evaluation = one_masked(settings, text)
     trainer = _trainer(model, text, proposal, training, evaluation, on_step, folder / WARM)
     again = _curve(run_to_end(trainer))["curve"][1:]
-    found["curve"] += [[chosen.warm_steps + step, loss] for step, loss in again]
+    measured["curve"] += [[chosen.warm_steps + step, loss] for step, loss in again]
     last = chosen.warm_steps + chosen.restart_steps
-    return found | {"start": Stages(settings, text, run.seed).measured(last, model, proposal.score.network, evaluation)}
+    return measured | {"start": Stages(settings, text, run.seed).measured(last, model, proposal.score.network, evaluation)}
 
 
 def one_masked(settings: CompareSettings, text: Corpus) -> Evaluation:
@@ -136,11 +136,11 @@ def branch(run: Run, settings: CompareSettings, text: Corpus, folder: Path, on_s
     """Go on from the warm start with one proposal; judge its MAPNet, where it has one, at the end."""
     candidate = _named(candidates.branches(settings.branches), run.proposal)
     trainer = branch_trainer(candidate, settings, text, folder, run.seed, on_step)
-    found = _curve(run_to_end(trainer))
+    result = _curve(run_to_end(trainer))
     if candidate.family == "MAPNet":
         rows = judged_rows(settings, text, run.seed)
-        found["mapnet"] = mapnet_quality(trainer.model, trainer.proposal.score.network, rows)
-    return found
+        result["mapnet"] = mapnet_quality(trainer.model, trainer.proposal.score.network, rows)
+    return result
 
 
 def branch_trainer(candidate, settings: CompareSettings, text: Corpus, folder: Path, seed: int, on_step=None) -> Trainer:
@@ -174,9 +174,12 @@ def _curve(records: list[dict]) -> dict:
     """Return the curve of a run's log, and the means of what its proposal said of its weights."""
     curve = [[record["step"], record["validation_loss"]] for record in records if "validation_loss" in record]
     names = ("effective_sample_size", "largest_weight", "tau")
-    said = {name: [record[name] for record in records if name in record] for name in names}
-    return {"curve": curve, "diagnostics": {name: float(numpy.mean(values)) for name, values in said.items() if values}}
+    diagnostics = {name: [record[name] for record in records if name in record] for name in names}
+    return {
+        "curve": curve,
+        "diagnostics": {name: float(numpy.mean(values)) for name, values in diagnostics.items() if values},
+    }
 
 
-def _named(found: list[candidates.Candidate], name: str) -> candidates.Candidate:
-    return next(candidate for candidate in found if candidate.name == name)
+def _named(tried: list[candidates.Candidate], name: str) -> candidates.Candidate:
+    return next(candidate for candidate in tried if candidate.name == name)

@@ -193,8 +193,8 @@ def _sum_by_id(ids, dy):
     first = same.argmax(axis=2) == xp.arange(ids.shape[1])  # (S, T)
     most = int(first.sum(axis=1).max())
     places = xp.argsort(xp.where(first, 0, 1), axis=1)[:, :most]  # (S, G), in any order
-    here = xp.arange(len(ids))[:, None], places
-    same, first, ids = same[here], first[here], ids[here]  # (S, G, T), (S, G), (S, G)
+    index = xp.arange(len(ids))[:, None], places
+    same, first, ids = same[index], first[index], ids[index]  # (S, G, T), (S, G), (S, G)
     return xp.matmul((same & first[:, :, None]).astype(dy.dtype), dy), ids, first
 
 
@@ -208,9 +208,9 @@ def _tied_squares(ids, dy, h, dlogits):
     """
     xp = backend.xp
     table_rows, words, count = _sum_by_id(ids, dy)  # (U, G, C), (U or S, G), (U or S, G)
-    here = ..., xp.arange(len(ids))[:, None], words, slice(None)
-    decoded = dlogits.swapaxes(-1, -2)[here] * count[:, :, None]  # (U, G, K)
+    index = ..., xp.arange(len(ids))[:, None], words, slice(None)
+    decoded = dlogits.swapaxes(-1, -2)[index] * count[:, :, None]  # (U, G, K)
     table_rows += decoded * h if h.shape[-2] == 1 else xp.matmul(decoded, h)  # (U, G, C)
     others = dlogits.copy()
-    others.swapaxes(-1, -2)[here] = 0
+    others.swapaxes(-1, -2)[index] = 0
     return squares(table_rows) + _gram_squares(h, others, 0.0)

@@ -47,9 +47,9 @@ def _read(array, dtype):
     return cupy.ascontiguousarray(array, dtype)
 
 
-def _written(array, dtype, what):
+def _written(array, dtype, name):
     if not array.flags.c_contiguous or array.dtype != dtype:
-        raise ValueError(f"{what} is written in place: it must be contiguous and of {dtype}, not {array.dtype}")
+        raise ValueError(f"{name} is written in place: it must be contiguous and of {dtype}, not {array.dtype}")
     return array
 
 
@@ -136,8 +136,8 @@ def adamw_step(params, grads, mean, square, step: int, decayed: int, *, lr, beta
     """
     beta1, beta2 = betas
     dtype = params.dtype
-    for what, buffer in (("params", params), ("mean", mean), ("square", square)):
-        _written(buffer, dtype, what)
+    for name, buffer in (("params", params), ("mean", mean), ("square", square)):
+        _written(buffer, dtype, name)
     buffers = params, _read(grads, dtype), mean, square
     step_size, correction = lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
     numbers = (1 - lr * weight_decay, beta1, beta2, step_size, correction, eps)

@@ -164,8 +164,8 @@ def _paired_blocks(many, saved):
     many = tuple(a.reshape(count, -1, width) for a in many)  # (R, rows, C)
     saved = tuple(a.reshape(-1, a.shape[-1]) for a in saved)  # (rows, C or 1)
     for rows in _row_blocks(len(saved[0]), width):
-        for some in _row_blocks(count, saved[0][rows].size):
-            yield *(a[some, rows] for a in many), *(a[rows] for a in saved)
+        for block in _row_blocks(count, saved[0][rows].size):
+            yield *(a[block, rows] for a in many), *(a[rows] for a in saved)
 
 
 def softmax_forward(scores, scale: float, bias=None):
@@ -208,16 +208,16 @@ def softmax_cross_entropy(logits, targets):
     for rows in _row_blocks(count, width):
         block, target = logits[rows], targets[rows]
         block -= block.max(axis=-1, keepdims=True)
-        here = np.arange(len(block)), target
-        at_target = block[here]
+        index = np.arange(len(block)), target
+        at_target = block[index]
         np.exp(block, out=block)
-        own = block[here]
-        block[here] = 0.0
+        own = block[index]
+        block[index] = 0.0
         others = block @ ones
         total = others + own
         losses[rows] = np.where(at_target == 0, np.log1p(others), np.log(total) - at_target)
         block /= total[:, None]
-        block[here] = -others / total
+        block[index] = -others / total
     return losses
 
 

@@ -34,9 +34,9 @@ def mask_scores_forward(f: numpy.ndarray, sentences: numpy.ndarray, positions: n
 
     Positions are padded with -1, where weights are 0; elsewhere they are positive.
     """
-    found = f[sentences[:, None], numpy.maximum(positions, 0)]  # (R, K)
+    log_norms = f[sentences[:, None], numpy.maximum(positions, 0)]  # (R, K)
     with numpy.errstate(divide="ignore"):
-        parts = 2 * (found + numpy.log(numpy.where(positions >= 0, weights, 0.0)))  # (R, K), -inf where padded
+        parts = 2 * (log_norms + numpy.log(numpy.where(positions >= 0, weights, 0.0)))  # (R, K), -inf where padded
     largest = parts.max(axis=1, keepdims=True)  # by hand: SciPy's logsumexp takes a tenth of a small model's step
     shares = numpy.exp(parts - largest)  # (R, K)
     total = shares.sum(axis=1, keepdims=True)

@@ -86,7 +86,7 @@ def mask_sizes(k, maskable: numpy.ndarray) -> numpy.ndarray:
     return k
 
 
-def per_position(values, maskable, what: str) -> tuple[numpy.ndarray, numpy.ndarray]:
+def per_position(values, maskable, name: str) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return one number a position as float64 (B, T), and maskable (B, T); values (T,) are those of one sentence.
 
     `maskable` None means everywhere. Raises InputError for other shapes, and for NaN or infinity where maskable; what
@@ -95,17 +95,17 @@ def per_position(values, maskable, what: str) -> tuple[numpy.ndarray, numpy.ndar
     values = numpy.atleast_2d(numpy.asarray(values, numpy.float64))
     maskable = maskable_positions(numpy.ones(values.shape, bool) if maskable is None else numpy.asarray(maskable))
     if values.shape != maskable.shape:
-        raise InputError(f"{what} must be of the maskable positions' shape {maskable.shape}, not {values.shape}")
+        raise InputError(f"{name} must be of the maskable positions' shape {maskable.shape}, not {values.shape}")
     bad = maskable & ~numpy.isfinite(values)
     if bad.any():
         where = tuple(int(i) for i in numpy.argwhere(bad)[0])
-        raise InputError(f"{what} must be finite, but at {where} stands {values[where]}; leave positions out by `maskable`")
+        raise InputError(f"{name} must be finite, but at {where} stands {values[where]}; leave positions out by `maskable`")
     return values, maskable
 
 
-def checked_log_weights(values, maskable, what: str) -> tuple[numpy.ndarray, numpy.ndarray]:
+def checked_log_weights(values, maskable, name: str) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return log weights as `per_position` does, with -inf where nothing is maskable."""
-    values, maskable = per_position(values, maskable, what)
+    values, maskable = per_position(values, maskable, name)
     return numpy.where(maskable, values, -numpy.inf), maskable
 
 

@@ -218,16 +218,18 @@ def token_id(folder: Path, config: dict, token: str, given: int | None) -> int |
 
     Raises InputError where the two contradict each other, or a file cannot be read.
     """
-    found, where = config.get(f"{token}_id"), CONFIG
-    if found is None:
-        found, where = _from_tokenizer(folder, token)
-    if found is None:
+    token_id, where = config.get(f"{token}_id"), CONFIG
+    if token_id is None:
+        token_id, where = _from_tokenizer(folder, token)
+    if token_id is None:
         return given
-    if isinstance(found, bool) or not isinstance(found, int):
-        raise InputError(f"{folder / where} gives {token}_id {found!r}, which is not a whole number")
-    if given not in (None, found):
-        raise InputError(f"{token}_id {given} was given, but {folder / where} says {found}; leave it out, or mend the file")
-    return found
+    if isinstance(token_id, bool) or not isinstance(token_id, int):
+        raise InputError(f"{folder / where} gives {token}_id {token_id!r}, which is not a whole number")
+    if given not in (None, token_id):
+        raise InputError(
+            f"{token}_id {given} was given, but {folder / where} says {token_id}; leave it out, or mend the file"
+        )
+    return token_id
 
 
 def _from_tokenizer(folder: Path, token: str) -> tuple[int | None, str]:
@@ -235,9 +237,9 @@ def _from_tokenizer(folder: Path, token: str) -> tuple[int | None, str]:
     spelling = _spelling(folder, token)
     for name, ids in (("tokenizer.json", _ids_of_tokenizer_json), ("vocab.txt", _ids_of_vocab_txt)):
         if (folder / name).is_file():
-            found = ids(folder / name).get(spelling)
-            if found is not None:
-                return found, name
+            token_id = ids(folder / name).get(spelling)
+            if token_id is not None:
+                return token_id, name
     return None, ""
 
 

@@ -87,9 +87,9 @@ def findings(results: dict, times: dict) -> Iterator[Finding]:
 def judged(results: dict, times: dict, measures: tuple[str, ...]) -> list[Finding]:
     """Return the findings on which the paper's claims stand: those of MAPNet's unbiased proposals."""
     return [
-        found
-        for found in findings(results, times)
-        if found.measure in measures and learned(proposals(results, found.experiment)[found.name])
+        finding
+        for finding in findings(results, times)
+        if finding.measure in measures and learned(proposals(results, finding.experiment)[finding.name])
     ]
 
 
@@ -127,18 +127,18 @@ def decomposition(results: dict) -> Claim:
 
 def headroom(results: dict) -> Claim:
     """Claim 2: other masks than uniform ones could lower the variance much."""
-    numbers, answer, found = [], [], []
+    numbers, answer, verdicts = [], [], []
     for k, course in by_masked(results["stages"], "headroom_share"):
-        found.append(of_share(course[-1][1][1:], WORTH_IT))
+        verdicts.append(of_share(course[-1][1][1:], WORTH_IT))
         numbers.append(f"{masked_words(k)}: {uncertain_percent(course[-1][1])} of the mask variance at the last stage")
-        answer.append(f"With {masked_words(k)}, the headroom is {_course(course)} of the mask variance: {found[-1]}.")
+        answer.append(f"With {masked_words(k)}, the headroom is {_course(course)} of the mask variance: {verdicts[-1]}.")
     start = start_of_branches(results)
     shares = [f"{uncertain_percent(one['headroom_share'])} ({masked_words(one['k'])})" for one in start["masks"]]
     answer.append(f"Where the branches start, it is {', '.join(shares)}.")
     return Claim(
         "the headroom",
         "How much of the mask variance could the best proposal remove, by stage of training and by masked tokens?",
-        of_shares(found),
+        of_shares(verdicts),
         tuple(numbers),
         tuple(answer),
         f"For each number of masked tokens, at the last stage: supported if the 95 % interval of the headroom lies above "
@@ -185,11 +185,11 @@ def approach(results: dict) -> Claim:
 
 def convergence(results: dict, times: dict) -> Claim:
     """Claim 4: MAPNet's masks make training converge faster."""
-    found = judged(results, times, ("steps", "time"))
-    verdict = together([one.verdict for one in found], FASTER, SLOWER)
-    numbers = [_ratio_words(one) for one in found]
+    compared = judged(results, times, ("steps", "time"))
+    verdict = together([one.verdict for one in compared], FASTER, SLOWER)
+    numbers = [_ratio_words(one) for one in compared]
     answer = []
-    for one in found:
+    for one in compared:
         if one.measure == "steps":
             answer.append(_reached(results, one))
     answer += biased_remark(results)
@@ -210,11 +210,11 @@ def convergence(results: dict, times: dict) -> Claim:
 
 def final_loss(results: dict) -> Claim:
     """Claim 5: the final model is better on uniform masks."""
-    found = judged(results, {}, ("loss",))
+    compared = judged(results, {}, ("loss",))
     numbers = [
         f"{TITLES.get(one.experiment, one.experiment)}, {one.name}: {signed(one.mean)} nats "
         f"{interval_words(one.interval, '+.3f')}: {one.verdict}"
-        for one in found
+        for one in compared
     ]
     answer = [
         f"{TITLES.get(name, name)}: the baseline is {run['baseline']}, with a final loss of "
@@ -224,7 +224,7 @@ def final_loss(results: dict) -> Claim:
     return Claim(
         "the final model",
         "Is the final model better, judged on uniform masks?",
-        together([one.verdict for one in found], BETTER, WORSE),
+        together([one.verdict for one in compared], BETTER, WORSE),
         tuple(numbers),
         tuple([*(line[0].upper() + line[1:] for line in answer), *biased_remark(results)]),
         "The final losses are compared with the baseline's seed by seed. Better if the 95 % interval of the mean difference "
@@ -339,9 +339,9 @@ def together(verdicts: Sequence[str], good: str, bad: str) -> str:
 
 def of_shares(verdicts: Sequence[str]) -> str:
     """Put the verdicts of `of_share` into one: all alike is that verdict, some supported is "supported in part"."""
-    found = set(verdicts)
-    if len(found) == 1:
-        return found.pop()
-    if not found:
+    distinct = set(verdicts)
+    if len(distinct) == 1:
+        return distinct.pop()
+    if not distinct:
         return NOT_MEASURED
-    return SUPPORTED_IN_PART if SUPPORTED in found else UNDECIDED
+    return SUPPORTED_IN_PART if SUPPORTED in distinct else UNDECIDED

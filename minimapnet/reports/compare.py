@@ -69,16 +69,16 @@ def draw(results: dict, times: dict) -> dict[str, Figure]:
 
 
 def _drawings(results, times):
-    found = {f"loss_{name}": partial(training.losses, results, times, name) for name in results["experiments"]}
+    drawings = {f"loss_{name}": partial(training.losses, results, times, name) for name in results["experiments"]}
     if any(run["comparisons"] for run in results["experiments"].values()):
-        found["ratios"] = partial(training.ratios, results, times)
+        drawings["ratios"] = partial(training.ratios, results, times)
     if times.get("steps"):
-        found["cost"] = partial(training.cost, results, times)
+        drawings["cost"] = partial(training.cost, results, times)
     if results["stages"]:
-        found["variance_parts"] = partial(variance.variance_parts, results)
-        found["headroom"] = partial(variance.headroom, results)
+        drawings["variance_parts"] = partial(variance.variance_parts, results)
+        drawings["headroom"] = partial(variance.headroom, results)
     if any(stage.get("mapnet") for stage in results["stages"]):
-        found["mapnet"] = partial(variance.mapnet, results)
+        drawings["mapnet"] = partial(variance.mapnet, results)
     if len((results.get("calibration") or {}).get("exact", [])) > 1:
-        found["calibration"] = partial(variance.calibration, results)
-    return found
+        drawings["calibration"] = partial(variance.calibration, results)
+    return drawings

@@ -65,13 +65,13 @@ def losses(results: dict, times: dict, experiment: str):
 
 def ratios(results: dict, times: dict):
     """Draw the ratios of steps and of time to the baseline's, all experiments, with their intervals and a line at 1."""
-    found = [one for one in claims.findings(results, times) if one.measure != "loss"]
-    rows = list(dict.fromkeys((one.experiment, one.name) for one in found))
+    compared = [one for one in claims.findings(results, times) if one.measure != "loss"]
+    rows = list(dict.fromkeys((one.experiment, one.name) for one in compared))
     figure = new_figure(_ratios_title(results, times), 2.2 + 0.46 * (len(rows) + len(results["experiments"])))
     looks, left, places = styles(results), None, _places(rows)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, measure in zip(panels, ("steps", "time"), strict=True):
-        for one in found:
+        for one in compared:
             if one.measure != measure:
                 continue
             colour, _, mark = looks[one.name]
@@ -99,7 +99,7 @@ def ratios(results: dict, times: dict):
     names = [label(claims.proposals(results, experiment)[name]) for experiment, name in places]
     left.set_yticks(list(places.values()), names)
     left.set_ylim(-0.7, max(places.values(), default=0) + 1.2)
-    _ratio_ticks(left, found)
+    _ratio_ticks(left, compared)
     return figure
 
 
@@ -110,18 +110,18 @@ def cost(results: dict, times: dict):
     figure = new_figure(_cost_title(results, times), 1.9 + 0.45 * most)
     looks = styles(results)
     panels = figure.subplots(1, len(steps), squeeze=False)[0]
-    for axes, (experiment, found) in zip(panels, steps.items(), strict=True):
+    for axes, (experiment, timed) in zip(panels, steps.items(), strict=True):
         known = claims.proposals(results, experiment)
-        names = [name for name in known if name in found][::-1]
+        names = [name for name in known if name in timed][::-1]
         for place, name in enumerate(names):
-            one, (colour, _, _) = found[name], looks[name]
+            one, (colour, _, _) = timed[name], looks[name]
             bar = error_bar(one["ms"], one["quartiles"])
             hatch = "" if known[name]["unbiased"] else "///"
             axes.barh(place, one["ms"], xerr=bar, color=colour, alpha=0.75, capsize=3, hatch=hatch, height=0.7)
             words = f"{cost_ratio(results, times, experiment, name):.2f} ×"
             axes.annotate(words, (one["quartiles"][1], place), (5, 0), textcoords="offset points", va="center", fontsize=11)
         axes.set_yticks(range(len(names)), [label(known[name]) for name in names])
-        axes.set_xlim(0, 1.3 * max(one["quartiles"][1] for one in found.values()))
+        axes.set_xlim(0, 1.3 * max(one["quartiles"][1] for one in timed.values()))
         axes.set_xlabel("ms a step (median, quartiles)")
         axes.set_title(claims.TITLES.get(experiment, experiment), loc="left")
         axes.grid(axis="x", alpha=0.3)
@@ -207,9 +207,9 @@ def _places(rows):
     return dict(reversed(places.items()))
 
 
-def _ratio_ticks(axes, found):
-    ends = [end for one in found for end in (*(one.interval or ()), one.mean)] or [1.0]
-    means = [one.mean for one in found] or [1.0]
+def _ratio_ticks(axes, compared):
+    ends = [end for one in compared for end in (*(one.interval or ()), one.mean)] or [1.0]
+    means = [one.mean for one in compared] or [1.0]
     low = min(*means, max(min(ends), 1 / WIDEST), 0.95) / 1.1
     high = max(*means, min(max(ends), WIDEST), 1.05) * 1.1
     chosen = next(ticks for widest, ticks in RATIO_TICKS if high / low < widest)
@@ -226,27 +226,27 @@ def _losses_title(results, experiment):
     start = f"{where[0].upper()}{where[1:]}, {results['text']['name']}"
     if len(run["proposals"][0]["curves"]) == 1:
         return f"{start}: one seed, too few for a verdict"
-    found = [one for one in claims.findings(results, {}) if one.experiment == experiment and one.measure == "loss"]
+    compared = [one for one in claims.findings(results, {}) if one.experiment == experiment and one.measure == "loss"]
     known = claims.proposals(results, experiment)
-    said = []
+    verdicts = []
     for verdict in (claims.BETTER, claims.WORSE):
-        names = [label(known[one.name]) for one in found if one.verdict == verdict]
+        names = [label(known[one.name]) for one in compared if one.verdict == verdict]
         if names:
-            said.append(f"{' / '.join(names)} {'ends' if len(names) == 1 else 'end'} {verdict}")
-    return f"{start}: {'; '.join(said) or 'no proposal ends better or worse'} than {run['baseline']}"
+            verdicts.append(f"{' / '.join(names)} {'ends' if len(names) == 1 else 'end'} {verdict}")
+    return f"{start}: {'; '.join(verdicts) or 'no proposal ends better or worse'} than {run['baseline']}"
 
 
 def _ratios_title(results, times):
-    found = [one for one in claims.judged(results, times, ("steps", "time")) if one.interval is not None]
-    if not found:
+    compared = [one for one in claims.judged(results, times, ("steps", "time")) if one.interval is not None]
+    if not compared:
         return "Steps and time to the baseline's final loss, one seed: no verdict"
-    best = min(found, key=lambda one: (one.verdict != claims.FASTER, one.interval[1]))
+    best = min(compared, key=lambda one: (one.verdict != claims.FASTER, one.interval[1]))
     where = f"{best.name} ({claims.TITLES.get(best.experiment, best.experiment)})"
-    faster, slower = (sum(one.verdict == verdict for one in found) for verdict in (claims.FASTER, claims.SLOWER))
+    faster, slower = (sum(one.verdict == verdict for one in compared) for verdict in (claims.FASTER, claims.SLOWER))
     counts = f"faster in {faster or 'none'}" + (f", slower in {slower}," if slower else "")
     nearest = "the clearest" if faster else "the nearest to it"
     return (
-        f"MAPNet's unbiased masks are {counts} of {len(found)} comparisons; {nearest}, {where}, "
+        f"MAPNet's unbiased masks are {counts} of {len(compared)} comparisons; {nearest}, {where}, "
         f"takes {best.mean:.2f} {interval_words(best.interval, '.2f')} of the {best.measure}"
     )
 

@@ -18,11 +18,11 @@ def page(results: dict, times: dict, pictures: dict[str, bytes]) -> str:
 
     Each is shown with the first claim that names it.
     """
-    found, shown, sections = claims.claims(results, times), set(), []
-    for i, claim in enumerate(found, 1):
-        mine = [name for name in claim.figures if name in pictures and name not in shown]
-        shown.update(mine)
-        sections.append(_section(i, claim, mine, pictures, _claim_tables(i, results, times)))
+    judged, shown, sections = claims.claims(results, times), set(), []
+    for i, claim in enumerate(judged, 1):
+        names = [name for name in claim.figures if name in pictures and name not in shown]
+        shown.update(names)
+        sections.append(_section(i, claim, names, pictures, _claim_tables(i, results, times)))
     words = {
         "name": results["text"]["name"],
         "summary": summary(results),
@@ -33,7 +33,7 @@ def page(results: dict, times: dict, pictures: dict[str, bytes]) -> str:
         "preset": results["preset"],
     }
     html = {
-        "overview": _overview(found),
+        "overview": _overview(judged),
         "sections": "\n".join(sections),
         "sentences": sentences(results["sentences"]),
         "rules": "\n".join(f"<p><b>{escape(key)}</b>: {escape(rule)}</p>" for key, rule in results["rules"].items()),
@@ -69,12 +69,12 @@ def experiment_words(results: dict, experiment: str) -> str:
     return f"{words}, {_seeds(run)}; baseline {run['baseline']}"
 
 
-def _overview(found):
+def _overview(judged):
     return "\n".join(
         f'<tr><th scope="row"><a href="#claim-{i}">{escape(one.question)}</a></th>'
         f'<td class="verdict">{escape(one.verdict)}</td>'
         f"<td>{'<br>'.join(map(escape, one.numbers)) or '-'}</td></tr>"
-        for i, one in enumerate(found, 1)
+        for i, one in enumerate(judged, 1)
     )
 
 
@@ -103,14 +103,14 @@ def _claim_tables(i, results, times):
     if i == 3 and any(stage.get("mapnet") for stage in results["stages"]):
         return [tables.html(tables.of_mapnet(results))]
     if i == 4:
-        found = []
+        parts = []
         for experiment in results["experiments"]:
-            found.append(f"<p>{escape(experiment_words(results, experiment))}</p>")
-            found.append(tables.html(tables.of_proposals(results, times, experiment)))
+            parts.append(f"<p>{escape(experiment_words(results, experiment))}</p>")
+            parts.append(tables.html(tables.of_proposals(results, times, experiment)))
             diagnostics = tables.of_diagnostics(results, experiment)
             if len(diagnostics) > 1:
-                found.append(tables.html(diagnostics))
-        return found
+                parts.append(tables.html(diagnostics))
+        return parts
     return []
 
 

@@ -119,9 +119,9 @@ def html(table: Table) -> str:
 
 def _stages(results):
     """Return (what its step is called, stage) of all stages, and of where the branches start."""
-    found = [(f"{stage['step']:,}", stage) for stage in results["stages"]]
+    stages = [(f"{stage['step']:,}", stage) for stage in results["stages"]]
     start = start_of_branches(results)
-    return [*found, (f"{start['step']:,}, restarted", start)]
+    return [*stages, (f"{start['step']:,}, restarted", start)]
 
 
 def _flat(settings, prefix):
@@ -135,8 +135,8 @@ def _flat(settings, prefix):
     return rows
 
 
-def _cell(found, digits):
-    return f"{found['mean']:{digits}} {interval_words(found['interval'], digits)}" if found else "-"
+def _cell(estimate, digits):
+    return f"{estimate['mean']:{digits}} {interval_words(estimate['interval'], digits)}" if estimate else "-"
 
 
 def _number(value):

@@ -85,12 +85,12 @@ def _decomposition(reports):
     return rows
 
 
-def _by_proposal(heading, reports, what, digits):
-    """Return a row for each proposal that has, for any mask size, the Estimate that `what` reads from it."""
+def _by_proposal(heading, reports, column, digits):
+    """Return a row for each proposal that has, for any mask size, the Estimate that `column` reads from it."""
     rows = [[heading, *(f"{k} masked" for k in reports)]]
     for name in _names(reports):
         tried = [report.proposals.get(name) for report in reports.values()]
-        cells = [or_dash(one and what(one), digits, percent=True) for one in tried]
+        cells = [or_dash(one and column(one), digits, percent=True) for one in tried]
         if any(cell != "-" for cell in cells):
             rows.append([name, *cells])
     return rows

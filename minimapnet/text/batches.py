@@ -159,12 +159,12 @@ def shuffled(places: numpy.ndarray, count: int, seed: int, epoch: int) -> numpy.
     """
     half = max(1, (max(count - 1, 1).bit_length() + 1) // 2)
     keys = backend.generator(seed, "rows", epoch).integers(2**64, size=ROUNDS, dtype=numpy.uint64)
-    found = numpy.array(places, numpy.uint64)
-    outside = numpy.ones(found.shape, bool)
+    numbers = numpy.array(places, numpy.uint64)
+    outside = numpy.ones(numbers.shape, bool)
     while outside.any():
-        found[outside] = _feistel(found[outside], numpy.uint64(half), keys)
-        outside = found >= count
-    return found.astype(numpy.int64)
+        numbers[outside] = _feistel(numbers[outside], numpy.uint64(half), keys)
+        outside = numbers >= count
+    return numbers.astype(numpy.int64)
 
 
 def _feistel(numbers: numpy.ndarray, half: numpy.uint64, keys: numpy.ndarray) -> numpy.ndarray:

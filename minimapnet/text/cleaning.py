@@ -26,13 +26,13 @@ def lines(blocks: Iterable[str]) -> Iterator[str]:
     yield rest
 
 
-def paragraphs(found: Iterable[str]) -> Iterator[str]:
+def paragraphs(lines_of_text: Iterable[str]) -> Iterator[str]:
     """Return the stretches between blank lines or bullets, each as one line; a word cut by a hyphen is whole again.
 
     A stretch ends after 65,536 characters in any case.
     """
     stretch, size = [], 0
-    for line in found:
+    for line in lines_of_text:
         bullet = BULLET.match(line)
         if bullet or not line.strip() or size > LONGEST:
             yield from _joined(stretch)

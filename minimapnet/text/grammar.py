@@ -70,9 +70,9 @@ class Group:
     def _word_shares(self, seen: tuple[int, ...], column: int) -> numpy.ndarray:
         """Return the joint probability (V,) of the words `seen` and of each word at the group's place `column`."""
         agree = self._outcomes(seen)
-        found = numpy.bincount(self.words[agree, column], self.shares[agree], minlength=self.vocabulary)
-        found.flags.writeable = False  # it is cached
-        return found
+        shares = numpy.bincount(self.words[agree, column], self.shares[agree], minlength=self.vocabulary)
+        shares.flags.writeable = False  # it is cached
+        return shares
 
 
 @dataclass(frozen=True)
@@ -163,19 +163,19 @@ class Grammar:
 
 def _joint(template: Template, seen: numpy.ndarray, place: int, vocabulary: int) -> numpy.ndarray:
     """Return the joint probability (V,) of the words `seen` (-1 is masked) and of each word at `place`, which is masked."""
-    found = numpy.zeros(vocabulary)
+    probabilities = numpy.zeros(vocabulary)
     if ((seen >= 0) & (template.fixed >= 0) & (seen != template.fixed)).any():
-        return found
+        return probabilities
     if template.fixed[place] >= 0:
-        found[template.fixed[place]] = 1.0
+        probabilities[template.fixed[place]] = 1.0
     for group in template.groups:
         words = tuple(seen[list(group.places)].tolist())
         if place in group.places:
-            found += group.word_shares(words, group.places.index(place))
+            probabilities += group.word_shares(words, group.places.index(place))
     for group in template.groups:
         if place not in group.places:
-            found *= group.matching(tuple(seen[list(group.places)].tolist()))
-    return found
+            probabilities *= group.matching(tuple(seen[list(group.places)].tolist()))
+    return probabilities
 
 
 def default_file() -> Path:
@@ -247,8 +247,8 @@ def _slot(word: str, tables: dict[str, Table]) -> tuple[tuple[str, ...], tuple[T
     for key in wanted:
         if key not in table.columns:
             raise InputError(f"{word} in a template: table {name} has no column {key}")
-    found = numpy.array([table.columns[key] for key in wanted]).T  # (rows, rows of the selecting table)
-    return ((name + digits, by), (table, tables[selecting]), found) if by else ((name + digits,), (table,), found[:, 0])
+    columns = numpy.array([table.columns[key] for key in wanted]).T  # (rows, rows of the selecting table)
+    return ((name + digits, by), (table, tables[selecting]), columns) if by else ((name + digits,), (table,), columns[:, 0])
 
 
 def _template(parsed, tables: dict[str, Table], numbers: dict[str, int]) -> Template:

@@ -74,16 +74,16 @@ def load_corpus(
     fewest = 2 if packed else SHORTEST + 2
     if max_length < fewest:
         raise InputError(f"a row of {max_length} tokens is too short: at least {fewest} are needed")
-    found = sources.find(source)
-    chosen, written = prepared(found, Path(cache), tokenizer, vocab_size)
+    text_source = sources.find(source)
+    chosen, written = prepared(text_source, Path(cache), tokenizer, vocab_size)
     make = PackedRows if packed else SentenceRows
     rows = {part: make(written[part], chosen, max_length) for part in parts.PARTS}
     if not all(rows.values()):
         counts = ", ".join(f"{len(part)} for {name}" for name, part in rows.items())
         raise InputError(
-            f"{found.name} is too short: of {max_length} tokens a row it gives {counts}; each needs at least one"
+            f"{text_source.name} is too short: of {max_length} tokens a row it gives {counts}; each needs at least one"
         )
-    return Corpus(found.name, chosen, **rows)
+    return Corpus(text_source.name, chosen, **rows)
 
 
 def prepared(
@@ -98,8 +98,8 @@ def prepared(
     folder = cache / f"text-{_key(source.fingerprint, chosen.to_str())}"
     written = tokens.read(folder)
     if written is None:
-        found = parts.shared_out(_watched(source, "tokens"), survey().held_out)
-        tokens.write(folder, found, chosen)
+        sentences = parts.shared_out(_watched(source, "tokens"), survey().held_out)
+        tokens.write(folder, sentences, chosen)
         written = tokens.read(folder)
     if written is None:
         raise InputError(f"{folder} was damaged while it was written: try again, or choose another folder")
@@ -119,9 +119,9 @@ def _once(source: Source) -> Callable[[], parts.Survey]:
     return survey
 
 
-def _watched(source: Source, what: str):
+def _watched(source: Source, verb: str):
     """Return the source's documents, and show how many sentences went by, where somebody watches."""
-    with tqdm(desc=f"{source.name}: {what}", bar_format=BAR, disable=None, leave=False) as bar:
+    with tqdm(desc=f"{source.name}: {verb}", bar_format=BAR, disable=None, leave=False) as bar:
         for name, sentences in source.documents():
             yield name, sentences
             bar.update(len(sentences))

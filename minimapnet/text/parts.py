@@ -62,20 +62,20 @@ class _Sample:
 
 def survey(documents: Iterable[tuple[str, Sequence[str]]]) -> Survey:
     """Read a text once, see `Survey`."""
-    found, sample, counts = Survey(), _Sample(), dict.fromkeys(PARTS, 0)
+    surveyed, sample, counts = Survey(), _Sample(), dict.fromkeys(PARTS, 0)
     for name, sentences in documents:
         part = part_of(name)
         held_out = part != TRAIN and counts[part] < HELD_OUT_SENTENCES
         for sentence in sentences:
             number = hash_of(sentence)
-            found.sentences += 1
+            surveyed.sentences += 1
             if not held_out:
                 sample.add(number, sentence)
-            elif number not in found.held_out:
-                found.held_out[number] = part
+            elif number not in surveyed.held_out:
+                surveyed.held_out[number] = part
                 counts[part] += 1
-    found.sample = [sentence for number, sentence in sample.kept.items() if number not in found.held_out]
-    return found
+    surveyed.sample = [sentence for number, sentence in sample.kept.items() if number not in surveyed.held_out]
+    return surveyed
 
 
 def shared_out(documents: Iterable[tuple[str, Sequence[str]]], held_out: dict[int, str]) -> Iterator[tuple[str, str, bool]]:
@@ -84,10 +84,10 @@ def shared_out(documents: Iterable[tuple[str, Sequence[str]]], held_out: dict[in
     held_out is the survey's.
     """
     for name, sentences in documents:
-        nominal, kept = part_of(name), []
+        nominal, sorted_out = part_of(name), []
         for sentence in sentences:
             part = held_out.get(hash_of(sentence), TRAIN)
             if part in (TRAIN, nominal):
-                kept.append((part, sentence))
-        for place, (part, sentence) in enumerate(kept):
-            yield part, sentence, place + 1 == len(kept) or kept[place + 1][0] != part
+                sorted_out.append((part, sentence))
+        for place, (part, sentence) in enumerate(sorted_out):
+            yield part, sentence, place + 1 == len(sorted_out) or sorted_out[place + 1][0] != part

@@ -28,10 +28,10 @@ def files(path: Path) -> list[tuple[str, Path]]:
     if not path.is_dir():
         return [("", path)]
     places = [(file.relative_to(path), file) for file in sorted(path.rglob("*")) if file.is_file()]
-    found = [(place.as_posix(), file) for place, file in places if _is_text(place)]
-    if not found:
+    texts = [(place.as_posix(), file) for place, file in places if _is_text(place)]
+    if not texts:
         raise InputError(f"the folder {path} has no text: no file in it ends in {', '.join(ENDINGS)}, or these with .gz")
-    return found
+    return texts
 
 
 def _is_text(place: Path) -> bool:
@@ -60,9 +60,9 @@ def documents(path: Path) -> Iterator[tuple[str, list[str]]]:
     Raises InputError as `files` does, and for a file that cannot be read, is binary, not UTF-8, or a damaged .gz.
     """
     for place, file in files(path):
-        found = (sentence for paragraph in paragraphs(lines(_text(file))) for sentence in sentences(paragraph))
+        all_sentences = (sentence for paragraph in paragraphs(lines(_text(file))) for sentence in sentences(paragraph))
         page = 0
-        while block := list(islice(found, PAGE_SENTENCES)):
+        while block := list(islice(all_sentences, PAGE_SENTENCES)):
             yield f"{place} page {page}", block
             page += 1
 

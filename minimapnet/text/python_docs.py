@@ -37,15 +37,15 @@ def documents() -> tuple[tuple[str, tuple[str, ...]], ...]:
     Raises InputError where this Python came without them.
     """
     texts = {**_topics(), **_module_docstrings(), **_compiled_docstrings()}
-    seen, found = set(), []
+    seen, documents = set(), []
     for name, parts in sorted(texts.items()):
-        kept = dict.fromkeys(sentence for text in parts for sentence in prose(text) if sentence not in seen)
-        seen.update(kept)
-        if kept:
-            found.append((name, tuple(kept)))
-    if not found:
+        new = dict.fromkeys(sentence for text in parts for sentence in prose(text) if sentence not in seen)
+        seen.update(new)
+        if new:
+            documents.append((name, tuple(new)))
+    if not documents:
         raise InputError("this Python came without its documentation; give a text of your own with --text")
-    return tuple(found)
+    return tuple(documents)
 
 
 def _topics() -> dict[str, list[str]]:
@@ -68,15 +68,15 @@ def _modules() -> Iterator[tuple[str, Path]]:
 
 def _module_docstrings() -> dict[str, list[str]]:
     """Return the docstrings of the standard library's modules, from their source: importing some of them has effects."""
-    found = {}
+    docstrings = {}
     for place, file in _modules():
         try:
             with warnings.catch_warnings(action="ignore"):
                 tree = ast.parse(file.read_bytes())
         except (SyntaxError, ValueError, OSError):  # templates and samples of other versions' syntax
             continue
-        found[f"module {place}"] = list(_docstrings(tree))
-    return found
+        docstrings[f"module {place}"] = list(_docstrings(tree))
+    return docstrings
 
 
 def _docstrings(node: ast.AST) -> Iterator[str]:
@@ -90,10 +90,10 @@ def _docstrings(node: ast.AST) -> Iterator[str]:
 
 def _compiled_docstrings() -> dict[str, list[str]]:
     """Return the docstrings of the modules that are part of the interpreter, `str` and its methods among them."""
-    found = {}
+    docstrings = {}
     for name in sys.builtin_module_names:
         module = importlib.import_module(name)
         owners = [module, *(thing for thing in vars(module).values() if isinstance(thing, type))]
         texts = (getattr(thing, "__doc__", None) for owner in owners for thing in [owner, *vars(owner).values()])
-        found[f"module {name}"] = [inspect.cleandoc(text) for text in texts if isinstance(text, str)]
-    return found
+        docstrings[f"module {name}"] = [inspect.cleandoc(text) for text in texts if isinstance(text, str)]
+    return docstrings

@@ -38,10 +38,10 @@ class _Part:
     def __init__(self, tokens, sentences, sep: int):
         self.tokens, self.sentences, self.sep = tokens, sentences, sep
 
-    def add(self, found: list[tuple[list[int], bool]]) -> None:
+    def add(self, sentences: list[tuple[list[int], bool]]) -> None:
         """Add sentences, each its ids and whether a document ends with it."""
         flat, spans = [], []
-        for ids, last in found:
+        for ids, last in sentences:
             spans.append((self.tokens.length + len(flat), len(ids)))
             flat += ids
             if last:
@@ -74,9 +74,9 @@ def write(folder: Path, shared_out: Iterable[tuple[str, str, bool]], tokenizer: 
         temporary.write_text(json.dumps(counts) + "\n", encoding="utf-8")
 
 
-def _blocks(found: Iterable) -> Iterator[list]:
-    found = iter(found)
-    while block := list(islice(found, ENCODED_TOGETHER)):
+def _blocks(items: Iterable) -> Iterator[list]:
+    items = iter(items)
+    while block := list(islice(items, ENCODED_TOGETHER)):
         yield block
 
 
@@ -84,15 +84,15 @@ def read(folder: Path) -> dict[str, Tokens] | None:
     """Return what `write` wrote into `folder`, by part, or None where it is not there, or not whole."""
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        found = {}
+        tokens_by_part = {}
         for part in PARTS:
             arrays = Tokens(mapped(folder / f"{part}.npy"), mapped(folder / f"{part}-sentences.npy"), folder, part)
             if [len(arrays.tokens), len(arrays.sentences)] != about[part]:
                 return None
-            found[part] = arrays
+            tokens_by_part[part] = arrays
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found
+    return tokens_by_part
 
 
 class Growing:

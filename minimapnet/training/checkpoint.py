@@ -57,14 +57,14 @@ class Checkpoint:
 
     def states(self) -> dict[str, dict[str, numpy.ndarray]]:
         """Return the arrays that were saved, by part and name, on the host. Raises InputError for a file of another kind."""
-        found = {}
+        states = {}
         try:
             for key, array in load_file(self.path / STATE).items():
                 part, name = key.split("/", 1)
-                found.setdefault(part, {})[name] = array
+                states.setdefault(part, {})[name] = array
         except (SafetensorError, ValueError) as error:
             raise InputError(f"the checkpoint {self.path} is damaged: {STATE} is of another kind ({error})") from error
-        return found
+        return states
 
 
 def save(folder, step: int, model, tokenizer, states: dict[str, dict[str, numpy.ndarray]], about: dict) -> Path:
@@ -102,13 +102,13 @@ def newest(folder) -> Checkpoint | None:
 
     Raises InputError where there are some, and none is whole.
     """
-    found = _numbered(Path(folder))
-    for step, path in reversed(found):
+    checkpoints = _numbered(Path(folder))
+    for step, path in reversed(checkpoints):
         try:
             return Checkpoint(path, step, _checked(path, step))
         except InputError as error:
             print(f"minimapnet: warning: {error}; the one before it is looked for", file=sys.stderr)
-    if found:
+    if checkpoints:
         raise InputError(f"no checkpoint in {folder} can be used: begin anew in another folder")
     return None
 
@@ -174,10 +174,10 @@ def _checked(path: Path, step: int) -> dict:
         raise InputError(f"the checkpoint {path} is damaged: {RUN} is that of step {run['step']}")
     for name, wanted in run["files"].items():
         try:
-            found = [(path / name).stat().st_size, _digest(path / name)]
+            actual = [(path / name).stat().st_size, _digest(path / name)]
         except OSError as error:
             raise InputError(f"the checkpoint {path} is damaged: {name}: {error.strerror}") from error
-        if found != wanted:
+        if actual != wanted:
             raise InputError(f"the checkpoint {path} is damaged: {name} is not what was written")
     return run["about"]
 
@@ -214,8 +214,8 @@ def _numbered(folder: Path) -> list[tuple[int, Path]]:
     """Return the checkpoints of a folder, good or bad, by step."""
     if not folder.is_dir():
         return []
-    found = ((re.fullmatch(r"step-(\d{8,})", path.name), path) for path in folder.iterdir())
-    return sorted((int(match.group(1)), path) for match, path in found if match)
+    matches = ((re.fullmatch(r"step-(\d{8,})", path.name), path) for path in folder.iterdir())
+    return sorted((int(match.group(1)), path) for match, path in matches if match)
 
 
 def _remove(path: Path) -> None:

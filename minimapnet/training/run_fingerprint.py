@@ -23,12 +23,16 @@ def describe(model, text, proposal, settings, evaluation) -> dict:
 
 def describe_text(text) -> dict:
     """Return a text's name, a digest of its tokenizer, and how long training and validation are, with one of some rows."""
-    found = {"name": text.name, "tokenizer": _digest(text.tokenizer.to_str().encode())}
+    described = {"name": text.name, "tokenizer": _digest(text.tokenizer.to_str().encode())}
     for part in ("train", "validation"):
         rows = getattr(text, part)
-        some = numpy.linspace(0, len(rows) - 1, SAMPLED_ROWS).astype(numpy.int64)
-        found[part] = {"rows": len(rows), "tokens": int(rows.lengths.sum()), "some": _digest(rows.batch(some).ids.tobytes())}
-    return found
+        sample = numpy.linspace(0, len(rows) - 1, SAMPLED_ROWS).astype(numpy.int64)
+        described[part] = {
+            "rows": len(rows),
+            "tokens": int(rows.lengths.sum()),
+            "some": _digest(rows.batch(sample).ids.tobytes()),
+        }
+    return described
 
 
 def describe_object(thing):

@@ -34,7 +34,7 @@ class Gradient:
         """
         count = len(drawn.positions)
         edges = [count * i // self.gradient_accumulation for i in range(self.gradient_accumulation + 1)]
-        total, found = 0.0, []
+        total, squares = 0.0, []
         for start, stop in pairwise(edges):
             if start == stop:
                 continue
@@ -43,8 +43,8 @@ class Gradient:
             if start:
                 self.out += self._part
             total += loss
-            found.append(row_norms)
-        return total, numpy.concatenate(found) if norms else None
+            squares.append(row_norms)
+        return total, numpy.concatenate(squares) if norms else None
 
     def _micro_batch(self, drawn, where, dropout_key, norms, out):
         share = (where.stop - where.start) / len(drawn.positions)  # `gradients` divides by the part's own count

@@ -149,17 +149,17 @@ class Trainer:
             self.log.add({"step": 0, "seconds": 0.0, "tokens": 0, "validation_loss": self._judge()})
         self._save()  # so that nobody waits for an hour to hear that the disk is full
 
-    def _go_back(self, found: checkpoint.Checkpoint) -> None:
+    def _go_back(self, saved: checkpoint.Checkpoint) -> None:
         """Put everything where it stood at a checkpoint."""
-        run_fingerprint.check_same(found.about["identity"], self._identity, self.folder)
-        found.load_model(self.model)
-        states = found.states()
+        run_fingerprint.check_same(saved.about["identity"], self._identity, self.folder)
+        saved.load_model(self.model)
+        states = saved.states()
         try:
             self.optimizer.load_state(states["optimizer"])
             self.proposal.load_state(states.get("proposal", {}))
         except KeyError as missing:
-            raise InputError(f"the checkpoint {found.path} is damaged: its {checkpoint.STATE} has no {missing}") from None
-        self.step, self.seconds, self.tokens = found.step, found.about["seconds"], found.about["tokens"]
+            raise InputError(f"the checkpoint {saved.path} is damaged: its {checkpoint.STATE} has no {missing}") from None
+        self.step, self.seconds, self.tokens = saved.step, saved.about["seconds"], saved.about["tokens"]
         self.log = Log(self.folder, self.step)
 
     def _advance(self, bar: tqdm) -> None:
@@ -205,13 +205,13 @@ class Trainer:
             return nullcontext(self.bar)
         return tqdm(total=self.settings.steps, initial=self.step, desc="train", bar_format=BAR, disable=None)
 
-    def _diverged(self, what: str) -> InputError:
+    def _diverged(self, reason: str) -> InputError:
         last = self.settings.steps - 1
         rate = self.settings.lr_scale(min(self.step, last)) * self.settings.learning_rate
-        kept = f"; the checkpoint before it is in {self.folder}" if self.folder and checkpoint.exists(self.folder) else ""
+        advice = f"; the checkpoint before it is in {self.folder}" if self.folder and checkpoint.exists(self.folder) else ""
         return InputError(
-            f"training diverged at step {self.step} (learning rate {rate:.2g}): {what}. Try a lower learning rate, a longer "
-            f"warm-up or a lower max_grad_norm{kept}"
+            f"training diverged at step {self.step} (learning rate {rate:.2g}): {reason}. Try a lower learning rate, "
+            f"a longer warm-up or a lower max_grad_norm{advice}"
         )
 
 

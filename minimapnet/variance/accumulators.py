@@ -113,8 +113,8 @@ class VarianceAccumulator:
             self._put(f"{name}/square", square)
             self._put(f"{name}/step", step)
 
-    def _take(self, what, vector):
-        return self._sums.setdefault(what, RunningSum(self.groups)).take(vector)
+    def _take(self, name, vector):
+        return self._sums.setdefault(name, RunningSum(self.groups)).take(vector)
 
     def _put(self, column, values):
         self.columns.setdefault(column, []).append(values)

@@ -55,9 +55,9 @@ def decompose_variance(
     accumulator = VarianceAccumulator(Groups(model.shapes))
     trials = [_Trial(name, proposal, accumulator) for name, proposal in (proposals or {}).items()]
     draws = [_uniform(sentence, masks, seed, b) for b, sentence in enumerate(batch)]  # of (R, K)
-    found = mean_gradients(model, accumulator.groups, batch, draws)
+    gradients = mean_gradients(model, accumulator.groups, batch, draws)
     for b, sentence in enumerate(tqdm(batch, unit="sentence", disable=None, leave=False)):
-        mean, squares = next(found)  # (P,), (G, R)
+        mean, squares = next(gradients)  # (P,), (G, R)
         accumulator.add(mean, squares)
         for trial in trials:
             trial.add(model, sentence, masks, backend.generator(seed, f"variance/{trial.name}", b), mean)
@@ -87,8 +87,8 @@ class _Trial:
         importance = _importance(drawn)
         self.bounded = proposal.unbiased and self.rows == 1 and importance is not None
         if self.bounded:
-            found = sequence_squares(model, ids, drawn.positions, drawn.weights, attention_mask)
-            squares = [backend.to_host(found[name]).astype(numpy.float64) for name in groups.names]
+            squares_by_group = sequence_squares(model, ids, drawn.positions, drawn.weights, attention_mask)
+            squares = [backend.to_host(squares_by_group[name]).astype(numpy.float64) for name in groups.names]
             self.accumulator.add_weighted(self.name, numpy.array(squares), importance)
         else:
             mean, squares = _estimates(model, groups, sentence, drawn, self.rows, count)  # (P,), (G, R)
@@ -100,17 +100,17 @@ class _Trial:
         headroom = numpy.array([one.value for one in estimate(lambda m: m["norms"])]) if self.bounded else numpy.inf
         least = 1 - estimate(lambda m: share(m["norms"], m["within"]))[0].value if self.bounded else 0.0
         removed = estimate(lambda m: m[freed], high=headroom)
-        found = {
+        estimates = {
             "mask": estimate(lambda m: m["within"] - m[freed], low=0.0)[0],
             "ratio": estimate(lambda m: 1 - share(m[freed], m["within"]), low=least)[0],
             "removed_by_group": dict(zip(self.accumulator.groups.names, removed[1:], strict=True)),
         }
         if self.bounded:
-            found["share_won"] = estimate(lambda m: share(m[freed], m["norms"]), high=1.0)[0]
+            estimates["share_won"] = estimate(lambda m: share(m[freed], m["norms"]), high=1.0)[0]
         if not self.proposal.unbiased:
-            found["sentence_bias"] = estimate(lambda m: m[f"{self.name}/sentence bias"])[0]
-            found["bias"] = estimate(lambda m: m[f"{self.name}/square"] - m[f"{self.name}/step"])[0]
-        return ProposalVariance(self.proposal.unbiased, self.rows, **found)
+            estimates["sentence_bias"] = estimate(lambda m: m[f"{self.name}/sentence bias"])[0]
+            estimates["bias"] = estimate(lambda m: m[f"{self.name}/square"] - m[f"{self.name}/step"])[0]
+        return ProposalVariance(self.proposal.unbiased, self.rows, **estimates)
 
 
 def _importance(drawn) -> numpy.ndarray | None:

@@ -128,9 +128,9 @@ def mean_gradients(model, groups: Groups, batch: list[Sentence], draws: list) ->
     Where a pass is too short to be shared by threads, sentences go through the model side by side, each in a thread of its
     own: then so many vectors are alive at once. Raises InputError as `gradients` does.
     """
-    for some in _side_by_side(batch, draws):
+    for pairs_together in _side_by_side(batch, draws):
         yield from backend.kernels.run(
-            [partial(mean_gradient, model, groups, sentence, positions) for sentence, positions in some]
+            [partial(mean_gradient, model, groups, sentence, positions) for sentence, positions in pairs_together]
         )
 
 
@@ -138,11 +138,11 @@ def _side_by_side(batch, draws) -> Iterator[list[tuple]]:
     """Put sentences with their masks into groups of neighbours, one for each thread, or of one where passes are long."""
     pairs, together = list(zip(batch, draws, strict=True)), backend.kernels.workers(len(batch))
     for first in range(0, len(pairs), together):
-        some = pairs[first : first + together]
-        if all(len(positions) * sentence.ids.shape[1] <= SHORT for sentence, positions in some):
-            yield some
+        pairs_together = pairs[first : first + together]
+        if all(len(positions) * sentence.ids.shape[1] <= SHORT for sentence, positions in pairs_together):
+            yield pairs_together
         else:
-            yield from ([one] for one in some)
+            yield from ([one] for one in pairs_together)
 
 
 def _chunks(config, positions) -> Iterator[slice]:
