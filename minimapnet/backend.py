@@ -65,7 +65,7 @@ def _why_no_cupy() -> str | None:
 
 
 def to_host(array) -> numpy.ndarray:
-    """Return `array` as a NumPy array: a copy from the GPU where it lies there, else itself; lists are taken too.
+    """Return `array` as a NumPy array: a copy from the GPU where it is there, else itself; lists are taken too.
 
     Raises InputError for lists of unequal length.
     """

@@ -128,7 +128,7 @@ def _tokenizer(folder: Path) -> list[tuple[str, str]]:
 
 
 def _training(folder: Path) -> list[tuple[str, str]]:
-    """Return where training stands, by a checkpoint's own record and the log of its run."""
+    """Return how far training is, by a checkpoint's own record and the log of its run."""
     if not (folder / checkpoint.RUN).is_file():
         return []
     run = checkpoint.read_run(folder)

@@ -1,4 +1,4 @@
-"""Folders that a user names: whether results can be written there, and the model and tokenizer that lie there."""
+"""Folders that a user names: whether results can be written there, and the model and tokenizer that are there."""
 
 import tempfile
 from contextlib import suppress

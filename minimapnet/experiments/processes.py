@@ -35,7 +35,7 @@ PERFORM = {
     "times": timing.measure,
 }
 SPAWN = multiprocessing.get_context("spawn")  # forked, a process would have its parent's BLAS, threads and locks
-_progress: SimpleQueue | None  # in a worker: where it tells how far its run has come
+_progress: SimpleQueue | None  # in a worker: where it reports how far its run has come
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def run_all(
 ) -> dict[Run, dict]:
     """Make all runs; return {run: result}. `first`, where given, goes first, and the branches only after it.
 
-    `on_steps(run, n)` is told of progress. Raises InputError as the runs do; then, and after Ctrl-C, no process is left.
+    `on_steps(run, n)` hears of progress. Raises InputError as the runs do; then, and after Ctrl-C, no process is left.
     """
     waiting, futures, results, begun = list(runs), {}, {}, set()
     progress = SPAWN.SimpleQueue()

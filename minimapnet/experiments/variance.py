@@ -165,7 +165,7 @@ def fullest_rows(text: Corpus, count: int, seed: int) -> Batch:
 def proposals(k: int, candidates: int, exact: Score, mapnet: Score | None = None) -> dict[str, Proposal]:
     """Return the proposals to try for masks of k positions, by name; `exact` scores by the exact norm.
 
-    `mapnet`, where there is one, stands beside the exact norm.
+    `mapnet`, where there is one, is beside the exact norm.
     """
     single, rate, of = k == 1, {"mask_rate": k}, f"pool of {candidates}"
     pool = rate | {"candidates": candidates}
@@ -189,7 +189,7 @@ def proposals(k: int, candidates: int, exact: Score, mapnet: Score | None = None
 
 
 class CachedNorms(Score):
-    """The exact norm of each position alone, computed once for each sentence, however many rows it stands in.
+    """The exact norm of each position alone, computed once for each sentence, however many rows it is in.
 
     Every proposal draws several times for a sentence, and the model stays as it is. Masks are scored by `exact_norm`.
     """

@@ -15,11 +15,11 @@ cheapest is taken. C is the width of x, F that of d, T the number of rows.
 4. *Multiplied out*, for long sequences: W itself, one sequence at a time. Where the gradient is wanted as well this is no
    extra work: the gradient is the sum of these products.
 
-A bias is the weight of an input that is always 1: wherever x stands, read (x, 1).
+A bias is the weight of an input that is always 1: wherever x is, read (x, 1).
 
 Source of 3: Goodfellow 2015, arXiv 1510.01799 (one row), Li et al. 2022, arXiv 2110.05679 ("ghost norm", many rows).
 
-Axis letters: U units, T rows of a unit, C channels in, F channels out, V vocabulary, G groups of equal ids. The units lie in
+Axis letters: U units, T rows of a unit, C channels in, F channels out, V vocabulary, G groups of equal ids. The units are in
 one axis, sequence by sequence, or in two: R replicas of each of S sentences. What is said of U holds of both.
 """
 
@@ -151,7 +151,7 @@ def _gram_squares(x, d, one):
 def _factored_squares(R, d):
     """Return |R D|^2 of each unit: R (S, min(T, C + 1), T) as `factor` gives it, d (U, T, F) -> (U,).
 
-    Where R is a triangle, it is taken by bands of its rows, so that most of what lies left of the diagonal is spared.
+    Where R is a triangle, it is taken by bands of its rows, so that most of what is left of the diagonal is spared.
     """
     xp = backend.xp
     rows, T = R.shape[-2:]

@@ -2,7 +2,7 @@
 
 What comes out of the last layer's attention is dense, T rows of C channels for each replica, but of low rank. Only one query
 was asked, so the keys' and the values' gradients are one outer product a head, and the queries' gradient and what bypasses
-the attention lie in one row. With u_k (T,) over the tokens and v_k (C,) over the channels,
+the attention are in one row. With u_k (T,) over the tokens and v_k (C,) over the channels,
 
     dx = sum_k u_k v_k^T = U^T V,    M = 2H + 1 terms, U (M, T), V (M, C).
 
@@ -15,7 +15,7 @@ a number for each row times xhat, which all replicas of the sentence share:
 
 GELU's slope then multiplies number by number, and the low rank ends.
 
-Several sentences go together. Up to here, where products are small, a sentence's replicas lie side by side, (S, R, ...), so
+Several sentences go together. Up to here, where products are small, a sentence's replicas are side by side, (S, R, ...), so
 that they are the rows of one product with what the sentence holds. What is dense has the replicas first, (R, S, T, ...), and
 the cache of the S sentences broadcasts against it.
 

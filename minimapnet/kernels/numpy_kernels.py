@@ -1,6 +1,6 @@
 """The hot primitives in NumPy: blocks of rows that stay in the cache, worked on in place.
 
-One pass over an array that lies in memory costs as much as several over a block that lies in the cache, so each kernel
+One pass over an array that is in memory costs as much as several over a block that is in the cache, so each kernel
 takes a block through all of its steps before it turns to the next. Row sums are products with a vector of ones: BLAS
 adds up rows several times faster than `sum` does.
 
@@ -20,7 +20,7 @@ from minimapnet.kernels.memory import keep_freed_memory
 
 keep_freed_memory()
 
-# Elements of a block: 512 KiB of float32, which still lie in the cache. Smaller blocks would lie in a nearer one, but every
+# Elements of a block: 512 KiB of float32, which still are in the cache. Smaller blocks would be in a nearer one, but every
 # call lets go of Python's lock and has to get it back: with threads, fewer and longer calls gain more.
 BLOCK = 1 << 17
 

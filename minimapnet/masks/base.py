@@ -90,7 +90,7 @@ def per_position(values, maskable, name: str) -> tuple[numpy.ndarray, numpy.ndar
     """Return one number a position as float64 (B, T), and maskable (B, T); values (T,) are those of one sentence.
 
     `maskable` None means everywhere. Raises InputError for other shapes, and for NaN or infinity where maskable; what
-    stands elsewhere is of no concern.
+    is elsewhere is of no concern.
     """
     values = numpy.atleast_2d(numpy.asarray(values, numpy.float64))
     maskable = maskable_positions(numpy.ones(values.shape, bool) if maskable is None else numpy.asarray(maskable))

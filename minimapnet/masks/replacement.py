@@ -1,4 +1,4 @@
-"""What stands at a masked position in the model's input: always [MASK], or BERT's mixture.
+"""What is at a masked position in the model's input: always [MASK], or BERT's mixture.
 
 Source: Devlin et al. 2018, arXiv 1810.04805, section 3.1.
 

@@ -1,6 +1,6 @@
 """Systematic sampling in shuffled order: any inclusion probabilities, exactly k positions, in O(n log n) a draw.
 
-The positions, put in a random order, lie on a line of length k, each as long as its inclusion probability; a comb of k
+The positions, put in a random order, are on a line of length k, each as long as its inclusion probability; a comb of k
 teeth at distance 1 and with a random offset picks those that its teeth hit. Source: Madow 1949, Annals of Mathematical
 Statistics 20, 333-354, there in fixed order.
 

@@ -16,7 +16,7 @@ from minimapnet.model.config import BertConfig
 class Bert:
     """A BERT: its `config`, and its `params` {name: array}, views of the one buffer `flat`.
 
-    It lies on the device that was in use when it was made; `to_device` moves it to the one in use now.
+    It is on the device that was in use when it was made; `to_device` moves it to the one in use now.
     """
 
     def __init__(self, config: BertConfig, seed: int = 0):
@@ -77,7 +77,7 @@ class Bert:
         return out
 
     def logits(self, ids, attention_mask=None, token_type_ids=None):
-        """Return the logits of every token's place, for ids (B, T) as they stand -> (B, T, V), on the device in use.
+        """Return the logits of every token's place, for ids (B, T) as they are -> (B, T, V), on the device in use.
 
         Raises InputError as `encode` does, and for a model that came without a masked-language-model head.
         """

@@ -61,7 +61,7 @@ def embedding_forward(ids, weight):
 
 
 def embedding_backward(dy, ids, name, accumulator):
-    """Nothing lies before an embedding: only the accumulator is told."""
+    """Nothing is before an embedding: only the accumulator hears of it."""
     accumulator.embedding(name, ids, dy)
 
 

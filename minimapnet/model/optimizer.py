@@ -10,7 +10,7 @@ from minimapnet.model import parameters
 
 
 class AdamW:
-    """AdamW for one model, whose flat buffer it updates in place; its own arrays lie on the same device.
+    """AdamW for one model, whose flat buffer it updates in place; its own arrays are on the same device.
 
     Weight decay acts on weights and tables, not on biases and LayerNorms. `steps` counts the updates made. `gradient` is a
     flat buffer of the model's form, for `gradients(..., out=optimizer.gradient)` to write into.
@@ -49,8 +49,8 @@ class AdamW:
         return self.update(lr)
 
     def update(self, lr: float) -> float:
-        """As `step`, from what stands in `gradient`, which is clipped where it stands."""
-        with numpy.errstate(over="ignore"):  # the caller is told by the norm
+        """As `step`, from what is in `gradient`, which is clipped in place."""
+        with numpy.errstate(over="ignore"):  # the norm shows it to the caller
             norm = math.sqrt(float(self.gradient @ self.gradient))
         if not math.isfinite(norm):
             return norm

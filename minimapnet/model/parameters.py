@@ -1,11 +1,11 @@
-"""The table of a BERT's parameters, and the one flat buffer that they all lie in."""
+"""The table of a BERT's parameters, and the one flat buffer that they all are in."""
 
 import math
 
 from minimapnet import backend
 from minimapnet.model.config import BertConfig
 
-# Every parameter, its shape and what it is. Weights lie (in, out), so that a layer reads y = x @ W + b.
+# Every parameter, its shape and what it is. Weights are (in, out), so that a layer reads y = x @ W + b.
 #
 #   word_embedding             (V, C)   a row a token; also the decoder's weight where they are tied
 #   position_embedding         (P, C)   a row a place in the sentence
@@ -58,7 +58,7 @@ def parameter_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
 
 
 def flat_order(shapes: dict[str, tuple[int, ...]]) -> list[str]:
-    """Return the names as they lie in the flat buffer: weights and tables first, since weight decay is theirs alone."""
+    """Return the names as they are in the flat buffer: weights and tables first, since weight decay is theirs alone."""
     return sorted(shapes, key=lambda name: len(shapes[name]) == 1)
 
 

@@ -184,7 +184,7 @@ def _check_unused(config: BertConfig, stored: dict[str, StoredTensor], shapes: d
 
 
 def _their_names(name: str) -> list[str]:
-    """Return Hugging Face's names, without `bert.`, of the tensors that lie side by side in our parameter."""
+    """Return Hugging Face's names, without `bert.`, of the tensors that are side by side in our parameter."""
     module, kind = name.rsplit(".", 1) if "." in name else (name, "weight")
     number = re.match(r"layer(\d+)\.", module)
     i = number.group(1) if number else ""
@@ -197,7 +197,7 @@ def _full_name(name: str, prefixed: bool) -> str:
 
 
 def _lies_transposed(name: str, shape: tuple[int, ...]) -> bool:
-    """Return whether a parameter is a linear layer's weight; tables of V, P or Y rows lie alike in both."""
+    """Return whether a parameter is a linear layer's weight; tables of V, P or Y rows are alike in both."""
     return len(shape) == 2 and name.endswith(".weight") and name != "head.decoder.weight"
 
 

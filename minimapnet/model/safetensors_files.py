@@ -1,4 +1,4 @@
-"""The files of a pretrained folder as they lie on the disk: JSON objects, and tensors in the safetensors format.
+"""The files of a pretrained folder as they are on the disk: JSON objects, and tensors in the safetensors format.
 
 Format: https://huggingface.co/docs/safetensors: eight bytes that give the header's length, a JSON header that gives each
 tensor's dtype, shape and place, then the values, little-endian. No pickle, so nothing in a file can run.

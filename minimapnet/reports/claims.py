@@ -1,7 +1,7 @@
-"""The paper's claims, one by one, each with a verdict, the numbers that it stands on and the figures that show them.
+"""The paper's claims, one by one, each with a verdict, the numbers that it rests on and the figures that show them.
 
 All is read from the two dicts that a comparison gives, `results` and `times`. Verdicts on single comparisons come
-with them, by `convergence`; `verdicts` joins them. Thresholds, where a claim needs one, stand below and are told with it.
+with them, by `convergence`; `verdicts` joins them. Thresholds, where a claim needs one, are below and are printed with it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -68,7 +68,7 @@ def proposals(results: dict, experiment: str) -> dict[str, dict]:
 
 
 def learned(proposal: dict) -> bool:
-    """Return whether a proposal's scores are MAPNet's, and its gradient unbiased: on these the paper's claims stand."""
+    """Return whether a proposal's scores are MAPNet's, and its gradient unbiased: on these the paper's claims rest."""
     return proposal["family"] == "MAPNet" and proposal["unbiased"]
 
 
@@ -85,7 +85,7 @@ def findings(results: dict, times: dict) -> Iterator[Finding]:
 
 
 def judged(results: dict, times: dict, measures: tuple[str, ...]) -> list[Finding]:
-    """Return the findings on which the paper's claims stand: those of MAPNet's unbiased proposals."""
+    """Return the findings on which the paper's claims rest: those of MAPNet's unbiased proposals."""
     return [
         finding
         for finding in findings(results, times)

@@ -10,8 +10,7 @@ from minimapnet.plotting import error_bar, new_figure, styles
 from minimapnet.reports import claims
 from minimapnet.reports.tables import cost_ratio, interval_words, label
 
-SHOWN_FROM = 0.25  # share of the steps: the loss axis ends at the greatest loss from there on, as the start dwarfs the rest
-
+SHOWN_FROM = 0.25  # share of the steps: the loss axis ends at the greatest loss from there on, since the first are far above
 LEGEND_COLUMNS = 3
 LONGEST = 2.5  # times the baseline's run: what takes longer runs out of the panel
 WIDEST = 20.0  # ratio up to which an interval widens the axis; beyond, it runs out of the panel

@@ -84,7 +84,7 @@ def of_stages(results: dict) -> Table:
 
 
 def of_mapnet(results: dict) -> Table:
-    """Tell how MAPNet stands at each stage, on held-out rows, for single masks."""
+    """Return how good MAPNet is at each stage, on held-out rows, for single masks."""
     table = [["step", "headroom won", "KL, nats", "correlation", "slope", "intercept"]]
     for step, stage in _stages(results):
         if one := stage.get("mapnet"):

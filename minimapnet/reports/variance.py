@@ -106,7 +106,7 @@ def _draw(reports, file):
 
 
 def _draw_decomposition(axes, reports):
-    """Stacked bars in shares of the whole, as the whole falls steeply with k; its amount stands above each."""
+    """Stacked bars in shares of the whole, as the whole falls steeply with k; its amount is above each."""
     for place, report in enumerate(reports.values()):
         data, mask, headroom = report.data.value, report.mask.value, report.headroom.value
         share = 100 / (data + mask)

@@ -52,7 +52,7 @@ class TokenRows(ABC):
     def _spans(self, which: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Return where the text of rows `which` (B,) starts among the tokens, and how many tokens it has, both (B,)."""
 
-    _closed = 0  # 1 where [SEP] stands behind each row's text
+    _closed = 0  # 1 where [SEP] is behind each row's text
 
     def batch(self, which) -> Batch:
         """Return the rows `which` (B,), as wide as the longest of them."""
@@ -151,7 +151,7 @@ def _sorted_steps(rows: TokenRows, size: int, seed: int, stretch: int) -> numpy.
 
 
 def shuffled(places: numpy.ndarray, count: int, seed: int, epoch: int) -> numpy.ndarray:
-    """Return what stands at `places`, int64, in an order of the numbers 0 .. count - 1 that follows from (seed, epoch).
+    """Return what is at `places`, int64, in an order of the numbers 0 .. count - 1 that follows from (seed, epoch).
 
     It takes no memory for the order, however many rows there are: a Feistel network over the next power of four, whose
     rounds mix by the finalizer of SplitMix64 with random keys, is walked until it arrives below `count` (Black and Rogaway
@@ -195,7 +195,7 @@ def unigram_entropy(train: TokenRows, judged: TokenRows, vocab_size: int) -> flo
 
 
 def _counts(rows: TokenRows, vocab_size: int) -> numpy.ndarray:
-    """Return how often each token stands at a maskable place (V,)."""
+    """Return how often each token is at a maskable place (V,)."""
     counts = numpy.zeros(vocab_size, numpy.int64)
     for first in range(0, len(rows), 1024):
         batch = rows.batch(numpy.arange(first, min(first + 1024, len(rows))))

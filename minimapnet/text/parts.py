@@ -43,7 +43,7 @@ class Survey:
 class _Sample:
     """Of all sentences that come, those with the lowest hashes, as many as have SAMPLE_CHARACTERS together.
 
-    So every sentence has the same chance, wherever it stands, and memory is bounded. Repeated sentences count once.
+    So every sentence has the same chance, wherever it is, and memory is bounded. Repeated sentences count once.
     """
 
     def __init__(self):

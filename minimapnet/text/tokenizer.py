@@ -63,7 +63,7 @@ def characters(sentences: Sequence[str], vocab_size: int = VOCAB_SIZE) -> Tokeni
 def word_level(words: Sequence[str]) -> Tokenizer:
     """Return the tokenizer of a known vocabulary.
 
-    What stands between blanks is a token, [UNK] where it is not in `words`.
+    What is between blanks is a token, [UNK] where it is not in `words`.
     """
     tokenizer = _whole_words(words)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

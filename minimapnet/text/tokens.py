@@ -24,7 +24,7 @@ ABOUT = "about.json"  # written last: where it is missing, the rest is not whole
 
 @dataclass(frozen=True)
 class Tokens:
-    """One part of a text, memory-mapped: tokens (n,) and sentences (S, 2), see above. folder is where they lie."""
+    """One part of a text, memory-mapped: tokens (n,) and sentences (S, 2), see above. folder is where they are."""
 
     tokens: numpy.ndarray
     sentences: numpy.ndarray

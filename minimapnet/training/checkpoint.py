@@ -4,7 +4,7 @@
         config.json, model.safetensors          the model, as transformers and `Bert.from_pretrained` read it
         tokenizer.json, tokenizer_config.json   the tokenizer, as transformers' AutoTokenizer reads it
         state.safetensors                       the optimizer's and the proposal's arrays, as <part>/<name>
-        run.json                                where the run stood, what it is, and each file's length and digest
+        run.json                                where the run was, what it is, and each file's length and digest
 
 A checkpoint is written under a temporary name, put on the disk, and renamed. The digests tell a damaged one from a good one.
 """

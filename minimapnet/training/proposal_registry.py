@@ -100,7 +100,7 @@ KINDS = {
 def make(name: str, model, seed: int = 0, score: Score | None = None, tokenizer=None, **parameters) -> Proposal:
     """Make a proposal for a model; a parameter that is None, or not given, has the kind's default.
 
-    `score` takes the place of a new one where masks are drawn by a score; `tokenizer` is what whole words are told by.
+    `score` takes the place of a new one where masks are drawn by a score; `tokenizer` is what whole words are known by.
 
     Raises InputError for a parameter that the kind does not have, and values outside their range.
     """

@@ -1,4 +1,4 @@
-"""Settings as dataclass fields: name, type, range, default and help stand once, and all else is derived from them.
+"""Settings as dataclass fields: name, type, range, default and help are written once, and all else is derived from them.
 
 The command line's options and the TOML file (`cli/options.py`), the checks of a dataclass, and what a resumed run compares
 (`run_fingerprint.py`) read the metadata that `setting` writes.

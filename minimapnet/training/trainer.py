@@ -150,7 +150,7 @@ class Trainer:
         self._save()  # so that nobody waits for an hour to hear that the disk is full
 
     def _go_back(self, saved: checkpoint.Checkpoint) -> None:
-        """Put everything where it stood at a checkpoint."""
+        """Put everything where it was at a checkpoint."""
         run_fingerprint.check_same(saved.about["identity"], self._identity, self.folder)
         saved.load_model(self.model)
         states = saved.states()

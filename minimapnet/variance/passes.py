@@ -57,7 +57,7 @@ def sentences(ids, k, maskable=None, attention_mask=None) -> list[Sentence]:
 
 
 class Groups:
-    """The groups of a model's parameters, in the order of the forward pass, and where they lie in its flat buffer."""
+    """The groups of a model's parameters, in the order of the forward pass, and where they are in its flat buffer."""
 
     def __init__(self, shapes: dict[str, tuple[int, ...]]):
         layers = {name: name.removesuffix(".weight").removesuffix(".bias") for name in shapes}
