@@ -1,4 +1,4 @@
-"""What drawing masks costs beside a training step, how it grows with the sentence, and what the variance laboratory costs.
+"""What drawing masks costs beside a training step, how it grows with the sentence, and what a decomposition costs.
 
     python benchmarks/masks.py                      about a quarter of an hour
     python benchmarks/masks.py --rounds 5           about 6 minutes

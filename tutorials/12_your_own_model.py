@@ -433,7 +433,7 @@ for name, (C, L) in published.items():
 # of the wide model is the better guess. The last column is what the next command needs for each size of masks, and
 # again for each proposal that it tries.
 #
-# ## The whole laboratory: `minimapnet variance`
+# ## All of it in one command: `minimapnet variance`
 #
 # What we did by hand, the command does for masks of 1, 2, 5 and 15 of about 100 tokens, with pools, sets and position
 # weights beside uniform masks, and a figure:
@@ -560,7 +560,7 @@ with tempfile.TemporaryDirectory() as parent:
 #   [test_oracle_bert.py](../tests/model/test_oracle_bert.py) hold them against files made by hand and against transformers
 #   itself.
 # - [decomposition.py](../minimapnet/variance/decomposition.py) is the decomposition,
-#   [variance.py](../minimapnet/experiments/variance.py) the laboratory around it.
+#   [variance.py](../minimapnet/experiments/variance.py) what the command measures.
 # - To train on your own text: `minimapnet train --text my_text.txt --out runs/mine`, then
 #   `minimapnet variance --checkpoint runs/mine`. To compare proposals on it: `minimapnet compare --text my_text.txt`.
 # - The paper that all this began with: Chen 2020, arXiv 2008.05333.

@@ -13,7 +13,7 @@ from minimapnet.cli import config_file
 from minimapnet.cli.options import BAD_INPUT, Parser
 from minimapnet.errors import InputError
 
-COMMANDS = {  # each is a file of that name in `commands`
+COMMANDS = {  # each is a file of that name in `cli`
     "train": "train a masked language model",
     "compare": "train the same model with masks of several proposals and compare",
     "variance": "take a gradient's variance apart: data, masks, and what a choice of masks can remove",

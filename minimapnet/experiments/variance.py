@@ -59,7 +59,7 @@ class PretrainSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """The size of the laboratory: the model's training, and what is drawn once it is trained."""
+    """The size of the measurement: the model's training, and what is drawn once it is trained."""
 
     training: PretrainSettings = field(default_factory=PretrainSettings)
     sentences: int = 40  # rows of text

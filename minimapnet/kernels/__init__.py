@@ -4,4 +4,4 @@ Everything above this folder is plain array code. What is fast and less plain li
 the same names and the same contract: `numpy_kernels.py` states it in its docstrings, `cupy_kernels.py` keeps it.
 """
 
-__all__ = ["cuda_source", "memory", "numpy_kernels", "pool", "reference"]  # what needs no GPU
+__all__ = ["cuda_source", "numpy_kernels", "pool", "reference"]  # what needs no GPU

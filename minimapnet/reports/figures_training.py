@@ -146,7 +146,7 @@ def _before_the_restart(warm):
 
 
 def _legend(axes, drawn):
-    """Tell the curves' names in a row of their own, where they hide nothing."""
+    """Draw the curves' names in a row of their own, where they hide nothing."""
     axes.axis("off")
     axes.legend(*drawn.get_legend_handles_labels(), frameon=False, loc="center", ncols=LEGEND_COLUMNS)
 

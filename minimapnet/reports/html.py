@@ -47,7 +47,7 @@ def _template() -> Template:
 
 
 def summary(results: dict) -> str:
-    """Tell in a sentence or two which text was trained on."""
+    """Return a sentence or two on the text that was trained on."""
     text = results["text"]
     words = (
         f"{text['name']}: {text['train_rows']:,} rows to train on, {text['validation_rows']:,} to validate on, at most "
@@ -59,7 +59,7 @@ def summary(results: dict) -> str:
 
 
 def experiment_words(results: dict, experiment: str) -> str:
-    """Tell in a line what an experiment's runs have in common."""
+    """Return in a line what an experiment's runs have in common."""
     run = results["experiments"][experiment]
     title = claims.TITLES.get(experiment, experiment)
     steps = f"{run['steps']:,} steps of {run['batch_size']} rows"

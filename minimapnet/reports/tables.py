@@ -53,7 +53,7 @@ def start_of_branches(results: dict) -> dict:
 
 
 def of_proposals(results: dict, times: dict, experiment: str) -> Table:
-    """Tell final loss, difference, ratios and cost of every proposal of an experiment."""
+    """Return final loss, difference, ratios and cost of every proposal of an experiment."""
     run = results["experiments"][experiment]
     against = {one["name"]: one for one in run["comparisons"]}
     ratios = times.get("time_ratios", {}).get(experiment, {})
@@ -73,7 +73,7 @@ def of_proposals(results: dict, times: dict, experiment: str) -> Table:
 
 
 def of_stages(results: dict) -> Table:
-    """Tell the parts of the variance at each stage and for each number of masked tokens, with 95 % intervals."""
+    """Return the parts of the variance at each stage and for each number of masked tokens, with 95 % intervals."""
     table = [["step", "loss", "masked", "data, nats²", "masks, nats²", "masks' share", "headroom, of masks"]]
     for step, stage in _stages(results):
         for one in stage["masks"]:
@@ -94,7 +94,7 @@ def of_mapnet(results: dict) -> Table:
 
 
 def of_diagnostics(results: dict, experiment: str) -> Table:
-    """Tell each proposal's diagnostics, as means over the run; proposals without any are left out."""
+    """Return each proposal's diagnostics, as means over the run; proposals without any are left out."""
     proposals = [one for one in results["experiments"][experiment]["proposals"] if one.get("diagnostics")]
     names = list(dict.fromkeys(name for one in proposals for name in one["diagnostics"]))
     rows = [[label(one), *(_number(one["diagnostics"].get(name)) for name in names)] for one in proposals]
@@ -102,7 +102,7 @@ def of_diagnostics(results: dict, experiment: str) -> Table:
 
 
 def of_settings(settings: dict) -> Table:
-    """Tell every setting, nested ones by their dotted names."""
+    """Return every setting, nested ones by their dotted names."""
     return [["setting", "value"], *_flat(settings, "")]
 
 

@@ -1,4 +1,4 @@
-"""The streaming sums of the variance laboratory, and what is estimated from them: pure arithmetic, no model.
+"""The streaming sums of the variance decomposition, and what is estimated from them: pure arithmetic, no model.
 
 Sentence b has the mean gradient m_b of R masks with gradients g_b1 .. g_bR. A few numbers a sentence are all that is kept,
 each for the whole and for every group of parameters:

@@ -1,4 +1,4 @@
-"""Passes through the model for the variance laboratory: many masks of one sentence, their mean gradient and their norms.
+"""Passes through the model for the variance decomposition: many masks of one sentence, their mean gradient and their norms.
 
 Axis letters: N sentences, B masks of one sentence, T tokens, K places for masked positions, P parameters, G groups of them.
 """

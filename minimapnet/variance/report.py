@@ -1,4 +1,4 @@
-"""What the variance laboratory finds, to be read as attributes, printed as a table, or saved as JSON.
+"""What the variance decomposition finds, to be read as attributes, printed as a table, or saved as JSON.
 
 All variances and squared norms are in nats^2: squared Euclidean norms of gradients of a loss in nats, the trace of the
 covariance where it is a variance, of one gradient of one sentence under one mask.

@@ -1,4 +1,4 @@
-"""A small population of sentences with the gradients of all their masks, and a laboratory that looks gradients up there."""
+"""A small population of sentences with the gradients of all their masks, and what looks gradients up there."""
 
 import numpy
 

@@ -1,4 +1,4 @@
-"""The variance laboratory: enumeration against definitions, estimators in expectation, proposals, the report."""
+"""The variance decomposition: enumeration against definitions, estimators in expectation, proposals, the report."""
 
 import itertools
 import json
@@ -7,20 +7,11 @@ import numpy
 import pytest
 
 from minimapnet import InputError, VarianceReport, decompose_variance, gradients
-from minimapnet.proposals import (
-    BatchPoolProposal,
-    FullyExploredProposal,
-    MaskBatch,
-    PoolProposal,
-    PositionProposal,
-    Proposal,
-    SetProposal,
-    SingleProposal,
-    SpanProposal,
-    UniformProposal,
-)
-from minimapnet.proposals.base import rows_of
+from minimapnet.proposals.base import MaskBatch, Proposal, rows_of
+from minimapnet.proposals.importance import PositionProposal, SetProposal, SingleProposal
+from minimapnet.proposals.pools import BatchPoolProposal, PoolProposal
 from minimapnet.proposals.scores import exact_norm
+from minimapnet.proposals.structured import FullyExploredProposal, SpanProposal, UniformProposal
 from minimapnet.variance.accumulators import VarianceAccumulator, removed
 from minimapnet.variance.enumeration import exact_variance
 from tests.helpers import tiny
@@ -281,11 +272,8 @@ def test_every_kind_of_proposal_goes_through_the_model(xp):
     uniform = report.proposals["uniform"]
     assert (uniform.ratio.value, uniform.share_won.value, uniform.mask) == (1, 0, report.mask)
     assert [name for name, one in report.proposals.items() if one.bias is not None] == ["position"]
-    assert [name for name, one in report.proposals.items() if one.share_won is None] == [
-        "three uniform",
-        "explored",
-        "position",
-    ]
+    unbounded = [name for name, one in report.proposals.items() if one.share_won is None]
+    assert unbounded == ["three uniform", "explored", "position"]
     for one in report.proposals.values():
         assert numpy.isfinite([one.mask.value, one.ratio.standard_error]).all()
         assert sum(part.value for part in one.removed_by_group.values()) == pytest.approx(

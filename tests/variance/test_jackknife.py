@@ -1,4 +1,4 @@
-"""The 95 % intervals of the variance laboratory: their formulas, and how often they hold the truth."""
+"""The 95 % intervals of the variance decomposition: their formulas, and how often they hold the truth."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The passes behind the variance laboratory: mean gradients by chunks, side by side, in bounded memory; running sums."""
+"""The passes behind the variance decomposition: mean gradients by chunks, side by side, in bounded memory; running sums."""
 
 import tracemalloc
 
