@@ -10,8 +10,8 @@ A distribution is made for B sentences of T places. Which of these may be masked
 array `maskable` (B, T); k is one number or one a sentence, so sentences of different lengths share a batch, and each behaves
 as it would alone. One sentence may be given without its axis: UniformMasks(n, k) by its length, the others by weights (T,).
 The axis B is always there in what comes out. Trainers draw with size 1, pools with size m, the variance decomposition
-thousands of masks of one sentence. Log-odds and log weights must be finite wherever a position is maskable; what is elsewhere
-is not looked at.
+thousands of masks of one sentence. Log-odds and log weights must be finite wherever a position is maskable; elsewhere they
+are not looked at.
 
 Everything random comes from the NumPy generator given. A distribution's probabilities are of one mask by itself; only
 FullyExploredMasks ties several masks of a sentence to each other.
