@@ -196,7 +196,7 @@ print(f"it stays there: {4 * model.flat.nbytes:,} bytes of parameters, gradient 
 table = numpy.array([10.0, 11.0, 12.0, 13.0, 14.0])  # a vocabulary of five, one number for each
 print("id 7, wrapped around, reads", table.take(7, mode="wrap"), "which belongs to id 2")
 try:
-    backend.check_ids([[3, 7]], size=5, what="token ids")
+    backend.check_ids([[3, 7]], size=5, name="token ids")
 except InputError as error:
     print("check_ids:", error)
 
