@@ -1,7 +1,6 @@
 """What all figures share. Colours are Okabe and Ito's, for colour-blind readers; line styles and marks differ as well."""
 
 import textwrap
-from itertools import cycle
 
 import matplotlib
 from cycler import cycler
@@ -9,17 +8,6 @@ from matplotlib.figure import Figure
 
 from minimapnet.files import written_whole
 
-BASELINE = "#000000", "-", "o"
-UNIFORM = (("#777777", "--", "s"), ("#777777", ":", "D"), ("#AAAAAA", "-.", "^"))
-RIVALS = (
-    ("#009E73", "-.", "^"),
-    ("#0072B2", "-", "s"),
-    ("#D55E00", "--", "v"),
-    ("#CC79A7", ":", "X"),
-    ("#56B4E9", "--", "o"),
-    ("#E69F00", "-", "P"),
-    ("#882255", "--", "D"),
-)
 BY_MASKED = (("#0072B2", "-", "o"), ("#E69F00", "--", "s"), ("#009E73", "-.", "^"), ("#CC79A7", ":", "D"))
 TITLE, LABEL, TICK = 13, 12, 11  # points, at a width of `WIDTH` inches: legible at half the size
 WIDTH = 10.0
@@ -46,17 +34,6 @@ PAGE = CONTEXT | {  # of a figure within a page of text, as the tutorials have t
     "axes.prop_cycle": cycler(color=["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000"]),
     "legend.frameon": False,
 }
-
-
-def styles(results: dict) -> dict[str, tuple[str, str, str]]:
-    """Return every proposal its (colour, line style, mark): black for baselines, greys for other uniform ones."""
-    looks = {run["baseline"]: BASELINE for run in results["experiments"].values()}
-    greys, colours = cycle(UNIFORM), cycle(RIVALS)
-    for run in results["experiments"].values():
-        for proposal in run["proposals"]:
-            if proposal["name"] not in looks:
-                looks[proposal["name"]] = next(greys if proposal["family"] == "uniform" else colours)
-    return looks
 
 
 def new_figure(title: str, height: float) -> Figure:

@@ -136,7 +136,8 @@ def _begin(progress: SimpleQueue | None) -> None:
     """Make a new process a worker, which ends with its parent, however that ends."""
     global _progress
     _progress = progress
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all of the group, they are for the parent, which kills us
+        signal.signal(number, signal.SIG_IGN)
     tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a process that is killed leaves behind
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,15 +1,27 @@
 """Figures of the runs: losses over steps and over time, ratios to the baseline, what a step costs."""
 
 import math
+from itertools import cycle
 
 import numpy
 from matplotlib import ticker
 
 from minimapnet.experiments import curves
-from minimapnet.plotting import error_bar, new_figure, styles
+from minimapnet.plotting import error_bar, new_figure
 from minimapnet.reports import claims
 from minimapnet.reports.tables import cost_ratio, interval_words, label
 
+BASELINE = "#000000", "-", "o"
+UNIFORM = (("#777777", "--", "s"), ("#777777", ":", "D"), ("#AAAAAA", "-.", "^"))
+RIVALS = (
+    ("#009E73", "-.", "^"),
+    ("#0072B2", "-", "s"),
+    ("#D55E00", "--", "v"),
+    ("#CC79A7", ":", "X"),
+    ("#56B4E9", "--", "o"),
+    ("#E69F00", "-", "P"),
+    ("#882255", "--", "D"),
+)
 SHOWN_FROM = 0.25  # share of the steps: the loss axis ends at the greatest loss from there on, since the first are far above
 LEGEND_COLUMNS = 3
 LONGEST = 2.5  # times the baseline's run: what takes longer runs out of the panel
@@ -20,6 +32,17 @@ RATIO_TICKS = (  # by how wide the axis is, so that no two touch
     (100, (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)),
     (math.inf, (0.001, 0.01, 0.1, 1, 10, 100, 1000)),
 )
+
+
+def styles(results: dict) -> dict[str, tuple[str, str, str]]:
+    """Return every proposal its (colour, line style, mark): black for baselines, greys for other uniform ones."""
+    looks = {run["baseline"]: BASELINE for run in results["experiments"].values()}
+    greys, colours = cycle(UNIFORM), cycle(RIVALS)
+    for run in results["experiments"].values():
+        for proposal in run["proposals"]:
+            if proposal["name"] not in looks:
+                looks[proposal["name"]] = next(greys if proposal["family"] == "uniform" else colours)
+    return looks
 
 
 def losses(results: dict, times: dict, experiment: str):

@@ -53,7 +53,7 @@ def decompose_variance(
     if masks < FEWEST_MASKS:
         raise InputError(f"{masks} masks a sentence have no variance: draw {FEWEST_MASKS} at least")
     accumulator = VarianceAccumulator(Groups(model.shapes))
-    trials = [_Trial(name, proposal, accumulator) for name, proposal in (proposals or {}).items()]
+    trials = [_ProposalUnderTest(name, proposal, accumulator) for name, proposal in (proposals or {}).items()]
     draws = [_uniform(sentence, masks, seed, b) for b, sentence in enumerate(batch)]  # of (R, K)
     gradients = mean_gradients(model, accumulator.groups, batch, draws)
     for b, sentence in enumerate(tqdm(batch, unit="sentence", disable=None, leave=False)):
@@ -69,7 +69,7 @@ def _uniform(sentence, masks, seed, b) -> numpy.ndarray:
     return UniformMasks(sentence.maskable, sentence.k).sample(backend.generator(seed, "variance/uniform", b), masks)[:, 0]
 
 
-class _Trial:
+class _ProposalUnderTest:
     """One proposal under test. `rows` is what one of its estimates takes, `bounded` whether the headroom bounds it."""
 
     def __init__(self, name: str, proposal: Proposal, accumulator: VarianceAccumulator):

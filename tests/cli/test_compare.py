@@ -181,20 +181,24 @@ def test_what_a_killed_comparison_left_is_cleared_away(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".runs-mine", "figures"]
 
 
-def test_ctrl_c_is_one_line_and_leaves_nothing_behind(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="processes have no groups here")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_one_line_and_leaves_nothing_behind(tmp_path, number, code):
+    """Sent to the whole group, as a terminal does."""
     line = [sys.executable, "-m", "minimapnet", *compare("grammar", tmp_path)]
     line[line.index("smoke")] = "full"
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(line, **pipes, env=environment(), start_new_session=True)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("out/.runs-*/warm/step-*")) and time.monotonic() < deadline:
-        time.sleep(0.05)  # until training has begun
-    process.send_signal(signal.SIGINT)
+    while not list(tmp_path.glob("out/.runs-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(3)  # until training has begun
+    os.killpg(process.pid, number)
     try:
         stdout, stderr = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert (process.returncode, stdout) == (130, "")
-    assert stderr == "minimapnet: stopped before the end\n"
+    assert (process.returncode, stdout, stderr) == (code, "", "minimapnet: stopped before the end\n")
     assert not (tmp_path / "out").exists()
 
 

@@ -1,6 +1,6 @@
 """Which colour, line and mark a proposal has in all figures."""
 
-from minimapnet.plotting import BASELINE, styles
+from minimapnet.reports.figures_training import BASELINE, styles
 
 
 def experiment(baseline, **families):
