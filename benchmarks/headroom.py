@@ -33,13 +33,7 @@ TEXTS = (  # name, tokenizer, what the figure calls it
     ("kjv", "wordpiece", "kjv, word pieces"),
     ("python-docs", "wordpiece", "python-docs, word pieces"),
 )
-LOOKS = (
-    ("#009E73", "-", "o"),
-    ("#0072B2", "--", "s"),
-    ("#D55E00", "--", "v"),
-    ("#56B4E9", ":", "P"),
-    ("#E69F00", ":", "X"),
-)
+LOOKS = (("#009E73", "-", "o"), ("#0072B2", "--", "s"), ("#D55E00", "--", "v"), ("#56B4E9", ":", "P"), ("#E69F00", ":", "X"))
 MASKED = {1: "one token masked", 0.15: "15 % masked", 0.4: "40 % masked"}
 ROW, CHARACTERS = 32, 64  # tokens of a row
 

@@ -50,13 +50,13 @@ def files(options) -> list[Path]:
 
     Raises InputError where there is no run to resume.
     """
-    files = [options.config] if options.config else []
+    paths = [options.config] if options.config else []
     if options.resume:
         if not checkpoint.exists(options.out):
             raise InputError(f"there is no run to resume in {options.out}: name it with --out, or leave out --resume")
         if (options.out / OPTIONS).is_file():
-            files.insert(0, options.out / OPTIONS)
-    return files
+            paths.insert(0, options.out / OPTIONS)
+    return paths
 
 
 def run(options) -> int:

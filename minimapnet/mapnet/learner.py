@@ -51,11 +51,7 @@ class MapNetScore(Score):
     learns = True
 
     def __init__(
-        self,
-        network: MapNet,
-        objective: str = "regression",
-        learning_rate: float = LEARNING_RATE,
-        learn_every: int = 1,
+        self, network: MapNet, objective: str = "regression", learning_rate: float = LEARNING_RATE, learn_every: int = 1
     ):
         """`learning_rate` is MAPNet's at the peak of the model's; it learns from each `learn_every`-th step.
 

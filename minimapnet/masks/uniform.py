@@ -6,13 +6,7 @@ Axis letters: S draws, B sentences, T positions, K places for masked positions.
 import numpy
 from scipy import special
 
-from minimapnet.masks.base import (
-    MaskDistribution,
-    checked_log_weights,
-    draw_in_order,
-    mask_sizes,
-    maskable_positions,
-)
+from minimapnet.masks.base import MaskDistribution, checked_log_weights, draw_in_order, mask_sizes, maskable_positions
 
 
 class UniformMasks(MaskDistribution):

@@ -120,8 +120,7 @@ def calibration(results: dict):
     correlation = numpy.corrcoef(predicted, exact)[0, 1]
     miss = numpy.sqrt(numpy.mean((predicted - exact) ** 2))
     figure = new_figure(
-        f"MAPNet's log-norms of held-out tokens: correlation {correlation:.2f}, root mean square error {miss:.2f}",
-        6.0,
+        f"MAPNet's log-norms of held-out tokens: correlation {correlation:.2f}, root mean square error {miss:.2f}", 6.0
     )
     axes = figure.add_subplot()
     axes.plot(

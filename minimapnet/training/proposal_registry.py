@@ -1,7 +1,6 @@
 """Every proposal by name: what it draws, what it is drawn by, its parameters, and how it is made.
 
-`train`, `compare`, `variance`, the benchmarks and the tutorials take their proposals from here. The ranges of parameters are
-those of `settings.MaskSettings` and of the constructors, which refuse others.
+`train`, `compare`, `variance`, the benchmarks and the tutorials take their proposals from here.
 """
 
 from collections.abc import Callable
@@ -17,6 +16,8 @@ from minimapnet.proposals.pools import BatchPoolProposal, PoolProposal
 from minimapnet.proposals.scores import exact_norm, mean_loss, output_bound
 from minimapnet.proposals.structured import FullyExploredProposal, SpanProposal, UniformProposal, WholeWordProposal
 from minimapnet.text.tokenizer import continues_word
+from minimapnet.training import setting_fields
+from minimapnet.training.setting_fields import whole
 
 MASK_RATE = 0.15  # share of the maskable tokens, by default
 LEARN_EVERY = 4  # steps between two times that MAPNet learns: the norms and its backward are most of what it costs
@@ -64,6 +65,17 @@ RATE, POOL = {"mask_rate": MASK_RATE}, {"mask_rate": MASK_RATE, "candidates": 8}
 BY_MAPNET = {"uniform_mix": UNIFORM_MIX, **LEARNING}
 EXACT = {"uniform_mix": 0.0}
 
+RANGES = {  # of parameters, whichever kind has them
+    "mask_rate": setting_fields.MASK_RATE,
+    "masks": whole(1),
+    "candidates": whole(1),
+    "rows": whole(1),
+    "uniform_mix": setting_fields.SHARE,
+    "exponent": setting_fields.NOT_NEGATIVE,
+    "learning_rate": setting_fields.POSITIVE,
+    "learn_every": whole(1),
+}
+
 KINDS = {
     "uniform": ProposalKind(UniformProposal, "every mask is equally likely", RATE),
     "fully-explored": ProposalKind(
@@ -108,9 +120,11 @@ def make(name: str, model, seed: int = 0, score: Score | None = None, tokenizer=
     given = {parameter: value for parameter, value in parameters.items() if value is not None}
     if "mask_rate" not in kind.parameters and given.pop("mask_rate", 1) != 1:
         raise InputError(f"the proposal {name} masks a single position: give --mask-rate 1, or leave it out")
-    for parameter in given:
+    for parameter, value in given.items():
         if parameter not in kind.parameters:
             raise InputError(f"the proposal {name} has no --{parameter.replace('_', '-')}: leave it out")
+        if parameter in RANGES and not RANGES[parameter].holds(value):
+            raise InputError(f"{parameter} must be {RANGES[parameter].words}, not {value!r}")
     values = kind.parameters | given
     learning = {parameter: values.pop(parameter) for parameter in LEARNING if parameter in values}
     arguments = {"k" if parameter == "mask_rate" else parameter: value for parameter, value in values.items()}

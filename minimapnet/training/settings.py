@@ -9,16 +9,8 @@ from minimapnet.text import sources
 from minimapnet.text.load import Corpus
 from minimapnet.text.tokenizer import VOCAB_SIZE
 from minimapnet.training import proposal_registry
-from minimapnet.training.setting_fields import (
-    BELOW_ONE,
-    MASK_RATE,
-    NOT_NEGATIVE,
-    POSITIVE,
-    SHARE,
-    check_settings,
-    setting,
-    whole,
-)
+from minimapnet.training.proposal_registry import RANGES
+from minimapnet.training.setting_fields import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, check_settings, setting, whole
 
 TOKENIZERS = ("wordpiece", "characters")
 OF_A_NEW_MODEL = "of a new model"
@@ -42,9 +34,7 @@ class CorpusSettings:
     vocab_size: int = setting(VOCAB_SIZE, "the most tokens that a new tokenizer knows", whole(16, 10**6))
     max_length: int = setting(64, "tokens of a row", whole(2, 2**16))
     layout: str = setting(
-        "packed",
-        "rows full of text, or sentences: each in a row of its own, with padding",
-        choices=("packed", "sentences"),
+        "packed", "rows full of text, or sentences: each in a row of its own, with padding", choices=("packed", "sentences")
     )
     cache: Path = setting(Path("runs/cache"), "where the text's tokens are kept, to be read faster the next time", names=())
 
@@ -87,19 +77,19 @@ class MaskSettings:
     mask_rate: int | float | None = setting(
         None,
         "tokens of a row to mask: a share below 1, or a whole number",
-        MASK_RATE,
+        RANGES["mask_rate"],
         shown=f"{proposal_registry.MASK_RATE}; 1 where the proposal masks one position",
     )
     masks: int | None = setting(
-        None, "masks of a row, all of them used", whole(1), shown=proposal_registry.defaults("masks")
+        None, "masks of a row, all of them used", RANGES["masks"], shown=proposal_registry.defaults("masks")
     )
     candidates: int | None = setting(
-        None, "masks of a row that a pool chooses from", whole(1), shown=proposal_registry.defaults("candidates")
+        None, "masks of a row that a pool chooses from", RANGES["candidates"], shown=proposal_registry.defaults("candidates")
     )
     uniform_mix: float | None = setting(
         None,
         "share of uniform masks, where masks are drawn by scores",
-        SHARE,
+        RANGES["uniform_mix"],
         shown=proposal_registry.defaults("uniform_mix"),
     )
 

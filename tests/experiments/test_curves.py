@@ -72,8 +72,7 @@ def test_intervals_by_hand():
 
 
 @pytest.mark.parametrize(
-    "ends, word",
-    [([-2, -1], "better"), ([1, 2], "worse"), ([-1, 1], "no difference found"), (None, "one seed: no verdict")],
+    "ends, word", [([-2, -1], "better"), ([1, 2], "worse"), ([-1, 1], "no difference found"), (None, "one seed: no verdict")]
 )
 def test_a_verdict_follows_from_the_interval(ends, word):
     assert curves.sign(ends, 0.0, "better", "worse") == word

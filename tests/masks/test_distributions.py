@@ -6,14 +6,7 @@ import numpy
 import pytest
 
 from minimapnet.errors import InputError
-from minimapnet.masks import (
-    ConditionalBernoulli,
-    FullyExploredMasks,
-    SinglePosition,
-    UniformMasks,
-    all_masks,
-    base,
-)
+from minimapnet.masks import ConditionalBernoulli, FullyExploredMasks, SinglePosition, UniformMasks, all_masks, base
 from tests.helpers.mask_checks import all_subsets, chi_square, table
 
 WEIGHTS = numpy.random.default_rng(1).normal(size=(3, 10)) * 1.5

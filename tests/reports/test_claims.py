@@ -55,8 +55,7 @@ def test_verdicts_on_several_comparisons_make_one(found, expected):
 
 
 @pytest.mark.parametrize(
-    ("interval", "expected"),
-    [([0.11, 0.2], SUPPORTED), ([0.01, 0.09], NOT_SUPPORTED), ([0.05, 0.15], UNDECIDED)],
+    ("interval", "expected"), [([0.11, 0.2], SUPPORTED), ([0.01, 0.09], NOT_SUPPORTED), ([0.05, 0.15], UNDECIDED)]
 )
 def test_a_share_is_held_against_its_threshold(interval, expected):
     assert claims.of_share(interval, 0.1) == expected

@@ -26,12 +26,7 @@ ABOUT = {"seconds": 0.1, "tokens": 3, "identity": {"settings": {"batch_size": 6}
 
 
 def save(folder, step=5, **changes):
-    arguments = {
-        "model": cases.model(),
-        "tokenizer": cases.TinyText().tokenizer,
-        "states": STATES,
-        "about": ABOUT,
-    }
+    arguments = {"model": cases.model(), "tokenizer": cases.TinyText().tokenizer, "states": STATES, "about": ABOUT}
     return checkpoint.save(folder, step, **(arguments | changes))
 
 

@@ -108,8 +108,8 @@ def test_whole_words_follow_the_tokenizer():
     [
         ("uniform", {"masks": 2}, "uniform has no --masks"),
         ("optimal-single", {"mask_rate": 2}, "masks a single position: give --mask-rate 1"),
-        ("mapnet-pool", {"candidates": 0}, "at least one of its candidates"),
-        ("mapnet-positions", {"uniform_mix": 2.0}, "share of uniform masks must lie between 0 and 1"),
+        ("mapnet-pool", {"candidates": 0}, "candidates must be a whole number of at least 1, not 0"),
+        ("mapnet-positions", {"uniform_mix": 2.0}, "uniform_mix must be a number from 0 to 1, not 2.0"),
         ("span", {"objective": "regression"}, "span has no --objective"),
     ],
 )
