@@ -21,7 +21,8 @@ class FixedMasks(Proposal):
 
     def __init__(self, ids, positions):
         weights = numpy.full(positions.shape, 1 / positions.shape[1])
-        self._drawn = MaskBatch(positions, weights, {}, ids, numpy.ones(ids.shape, numpy.int8))
+        mask, sentences = numpy.ones(ids.shape, numpy.int8), numpy.arange(len(ids))
+        self._drawn = MaskBatch(ids, mask, positions, weights, sentences)
 
     def draw(self, *batch):
         return self._drawn
