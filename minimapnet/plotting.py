@@ -8,6 +8,17 @@ from matplotlib.figure import Figure
 
 from minimapnet.files import written_whole
 
+BASELINE = "#000000", "-", "o"
+UNIFORM = (("#777777", "--", "s"), ("#777777", ":", "D"), ("#AAAAAA", "-.", "^"))
+RIVALS = (
+    ("#009E73", "-.", "^"),
+    ("#0072B2", "-", "s"),
+    ("#D55E00", "--", "v"),
+    ("#CC79A7", ":", "X"),
+    ("#56B4E9", "--", "o"),
+    ("#E69F00", "-", "P"),
+    ("#882255", "--", "D"),
+)
 BY_MASKED = (("#0072B2", "-", "o"), ("#E69F00", "--", "s"), ("#009E73", "-.", "^"), ("#CC79A7", ":", "D"))
 TITLE, LABEL, TICK = 13, 12, 11  # points, at a width of `WIDTH` inches: legible at half the size
 WIDTH = 10.0

@@ -7,21 +7,10 @@ import numpy
 from matplotlib import ticker
 
 from minimapnet.experiments import curves
-from minimapnet.plotting import error_bar, new_figure
+from minimapnet.plotting import BASELINE, RIVALS, UNIFORM, error_bar, new_figure
 from minimapnet.reports import claims
 from minimapnet.reports.tables import cost_ratio, interval_words, label
 
-BASELINE = "#000000", "-", "o"
-UNIFORM = (("#777777", "--", "s"), ("#777777", ":", "D"), ("#AAAAAA", "-.", "^"))
-RIVALS = (
-    ("#009E73", "-.", "^"),
-    ("#0072B2", "-", "s"),
-    ("#D55E00", "--", "v"),
-    ("#CC79A7", ":", "X"),
-    ("#56B4E9", "--", "o"),
-    ("#E69F00", "-", "P"),
-    ("#882255", "--", "D"),
-)
 SHOWN_FROM = 0.25  # share of the steps: the loss axis ends at the greatest loss from there on, since the first are far above
 LEGEND_COLUMNS = 3
 LONGEST = 2.5  # times the baseline's run: what takes longer runs out of the panel

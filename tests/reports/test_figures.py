@@ -1,6 +1,7 @@
 """Which colour, line and mark a proposal has in all figures."""
 
-from minimapnet.reports.figures_training import BASELINE, styles
+from minimapnet.plotting import BASELINE
+from minimapnet.reports.figures_training import styles
 
 
 def experiment(baseline, **families):
