@@ -7,6 +7,7 @@ there are.
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from types import ModuleType
 
 from tqdm import tqdm
 
@@ -108,14 +110,21 @@ def executor(progress: SimpleQueue | None = None) -> Iterator[ProcessPoolExecuto
 
 
 def submit(workforce: ProcessPoolExecutor, task: Callable, *arguments) -> Future:
-    """Let a worker of `executor` call `task`. Ctrl-C is for the parent alone: a new worker inherits that it is blocked."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        return workforce.submit(task, *arguments)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Let a worker of `executor` call `task`; the worker may have to be started for it.
+
+    Ctrl-C is for the parent alone: a new worker inherits that it is blocked. It imports the main script only where `task` is
+    defined there, since a script without `if __name__ == "__main__"` would begin anew in every worker.
+    """
+    main = sys.modules["__main__"]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
     try:
+        if task.__module__ != "__main__":
+            sys.modules["__main__"] = ModuleType("__main__")
         return workforce.submit(task, *arguments)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        sys.modules["__main__"] = main
+        if before is not None:  # not on Windows
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

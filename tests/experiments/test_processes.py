@@ -72,6 +72,7 @@ def test_no_process_is_left_behind_after_ctrl_c(tmp_path):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_processes_end_with_their_parent(tmp_path):
+    """The script has no guard of its main part: workers do not run it."""
     code = f"""
 import multiprocessing, pathlib
 from minimapnet.experiments import processes
@@ -80,8 +81,7 @@ from tests.experiments.test_processes import SCRATCH, job
 def say(run, steps):
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
 
-if __name__ == "__main__":
-    processes.run_all([SCRATCH], job(pathlib.Path({str(tmp_path)!r}), steps=10**6), say)
+processes.run_all([SCRATCH], job(pathlib.Path({str(tmp_path)!r}), steps=10**6), say)
 """
     script = tmp_path / "endless.py"
     script.write_text(code, encoding="utf-8")
