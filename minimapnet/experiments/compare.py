@@ -55,12 +55,12 @@ def compare(source: str, preset: str, seed: int, cache: Path, folder: Path, seed
 def planned(settings: CompareSettings, seed: int) -> dict[Run, int]:
     """Return every run with its number of steps, the warm start first; the branches' seeds are not the warm start's."""
     chosen = {Run("warm", "uniform", seed): settings.branches.warm_steps + settings.branches.restart_steps}
-    for one in reversed(candidates.scratch(settings.scratch)):  # the slow ones first, so that no core waits for them
+    for candidate in reversed(candidates.scratch(settings.scratch)):  # the slow ones first, so that no core waits for them
         for number in range(settings.scratch.seeds):
-            chosen[Run("scratch", one.name, seed + number)] = settings.scratch.steps
-    for one in reversed(candidates.branches(settings.branches)):
+            chosen[Run("scratch", candidate.name, seed + number)] = settings.scratch.steps
+    for candidate in reversed(candidates.branches(settings.branches)):
         for number in range(settings.branches.seeds):
-            chosen[Run("branches", one.name, seed + 1 + number)] = settings.branches.steps
+            chosen[Run("branches", candidate.name, seed + 1 + number)] = settings.branches.steps
     return chosen
 
 
@@ -160,32 +160,32 @@ def _about(text: Corpus, settings: CompareSettings) -> dict:
 
 
 def _experiment(name: str, tried: list[candidates.Candidate], settings, about: dict, by_run: dict[Run, dict]) -> dict:
-    """Put together what the runs of one experiment found, and hold every proposal against the best uniform one."""
+    """Collect the results of one experiment's runs, and compare every proposal with the best uniform one."""
     by_name: dict[str, dict] = {}
     proposals: list[dict] = []
-    for one in tried:
-        own = {str(run.seed): result for run, result in by_run.items() if (run.experiment, run.proposal) == (name, one.name)}
+    for candidate in tried:
+        wanted = (name, candidate.name)
+        own = {str(run.seed): result for run, result in by_run.items() if (run.experiment, run.proposal) == wanted}
         own = dict(sorted(own.items(), key=lambda pair: int(pair[0])))
-        by_name[one.name] = {seed: result["curve"] for seed, result in own.items()}
-        mean, ends = curves.interval([curves.final_loss(curve) for curve in by_name[one.name].values()])
+        by_name[candidate.name] = {seed: result["curve"] for seed, result in own.items()}
+        mean, ends = curves.interval([curves.final_loss(curve) for curve in by_name[candidate.name].values()])
         judged = [result["mapnet"] for result in own.values() if "mapnet" in result]
         proposals.append(
             {
-                "name": one.name,
-                "family": one.family,
-                "masked": one.masked,
-                "unbiased": one.unbiased,
-                "curves": by_name[one.name],
+                "name": candidate.name,
+                "family": candidate.family,
+                "masked": candidate.masked,
+                "unbiased": candidate.unbiased,
+                "curves": by_name[candidate.name],
                 "final": {"mean": mean, "interval": ends},
                 "diagnostics": _means([result["diagnostics"] for result in own.values()]),
                 "mapnet": _means(judged) if judged else None,  # at the end, on held-out rows
             }
         )
-    uniform = [one for one in proposals if one["family"] == "uniform"]
-    baseline = min(uniform, key=lambda one: one["final"]["mean"])["name"]
-    comparisons = [
-        curves.comparison(one.name, by_name[one.name], baseline, by_name[baseline]) for one in tried if one.name != baseline
-    ]
+    uniform = [proposal for proposal in proposals if proposal["family"] == "uniform"]
+    baseline = min(uniform, key=lambda proposal: proposal["final"]["mean"])["name"]
+    others = [candidate.name for candidate in tried if candidate.name != baseline]
+    comparisons = [curves.comparison(other, by_name[other], baseline, by_name[baseline]) for other in others]
     about = {"steps": settings.steps, "batch_size": settings.batch_size, "learning_rate": settings.learning_rate} | about
     return about | {"baseline": baseline, "proposals": proposals, "comparisons": comparisons}
 
@@ -198,12 +198,12 @@ def _time_ratios(results: dict, times: dict) -> dict:
     """Return the ratios of time to the baseline's final loss: the ratios of steps, times what a step costs."""
     ratios = {}
     for name, experiment in results["experiments"].items():
-        cost = {proposal: one["ratio"] for proposal, one in times["steps"][name].items()}
+        cost = {proposal: timed["ratio"] for proposal, timed in times["steps"][name].items()}
         ratios[name] = {}
-        for one in experiment["comparisons"]:
-            factor = cost[one["name"]] / cost[experiment["baseline"]]
-            mean, ends = curves.geometric_interval([factor * ratio for ratio in one["steps_ratio"]["by_seed"]])
-            own = curves.geometric_interval([factor * ratio for ratio in one["own_ratio"]["by_seed"]])[1]
+        for comparison in experiment["comparisons"]:
+            factor = cost[comparison["name"]] / cost[experiment["baseline"]]
+            mean, ends = curves.geometric_interval([factor * ratio for ratio in comparison["steps_ratio"]["by_seed"]])
+            own = curves.geometric_interval([factor * ratio for ratio in comparison["own_ratio"]["by_seed"]])[1]
             verdict = curves.agreed(ends, own)
-            ratios[name][one["name"]] = {"mean": mean, "interval": ends, "cost": factor, "verdict": verdict}
+            ratios[name][comparison["name"]] = {"mean": mean, "interval": ends, "cost": factor, "verdict": verdict}
     return ratios

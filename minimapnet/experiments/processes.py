@@ -42,7 +42,7 @@ _progress: SimpleQueue | None  # in a worker: where it reports how far its run h
 
 @dataclass(frozen=True)
 class Job:
-    """What a process has to know beside its run; `folder` is where the warm start is kept."""
+    """The inputs that all runs of a comparison share; `folder` holds the warm start."""
 
     settings: CompareSettings
     source: str
@@ -61,7 +61,7 @@ def run_all(
 ) -> dict[Run, dict]:
     """Make all runs; return {run: result}. `first`, where given, goes first, and the branches only after it.
 
-    `on_steps(run, n)` hears of progress. Raises InputError as the runs do; then, and after Ctrl-C, no process is left.
+    `on_steps(run, n)` gets progress. Raises InputError as the runs do; then, and after Ctrl-C, no process is left.
     """
     waiting, futures, results, begun = list(runs), {}, {}, set()
     progress = SPAWN.SimpleQueue()
@@ -157,7 +157,7 @@ def _end_with_parent() -> None:
 
 
 def perform(run: Run, job: Job) -> dict:
-    """Make a run, in a worker; return what it found.
+    """Make a run, in a worker; return its result.
 
     Raises InputError for a text that cannot be used, and where training diverges.
     """

@@ -35,8 +35,8 @@ class Stages:
         self.due = {round(last * (share / (chosen.count - 1)) ** 2) for share in range(chosen.count)}  # denser at the start
         self.settings, self.seed = settings, seed
         self.judged = judged_rows(settings, text, seed)
-        some = slice(0, chosen.sentences)
-        self.sentences = Batch(self.judged.ids[some], self.judged.attention_mask[some], self.judged.maskable[some])
+        first = slice(0, chosen.sentences)
+        self.sentences = Batch(self.judged.ids[first], self.judged.attention_mask[first], self.judged.maskable[first])
         self.stages = []
 
     def measure_if_due(self, step: int, model: Bert, mapnet: MapNet, evaluation: Evaluation) -> None:
@@ -53,7 +53,7 @@ class Stages:
             "mapnet": mapnet_quality(model, mapnet, self.judged),
         }
 
-    def found(self, text: Corpus, model: Bert, mapnet: MapNet) -> dict:
+    def results(self, text: Corpus, model: Bert, mapnet: MapNet) -> dict:
         """Return all stages, and what is measured at the end alone: the check of the decomposition, points, sentences."""
         norms, predicted = exact_and_predicted(model, mapnet, self.judged)
         maskable = self.judged.maskable
@@ -71,7 +71,7 @@ class Stages:
         report = decompose_variance(model, batch.ids, k, masks, self.seed, batch.maskable, batch.attention_mask)
         parts = {name: getattr(report.whole, name) for name in ("data", "mask", "headroom")}
         parts |= {"mask_share": report.mask_share, "headroom_share": report.headroom_share}
-        return {"k": k} | {name: [one.value, *one.interval] for name, one in parts.items()}
+        return {"k": k} | {name: [estimate.value, *estimate.interval] for name, estimate in parts.items()}
 
     def _sentences(self, text: Corpus, norms: numpy.ndarray, predicted: numpy.ndarray) -> list[dict]:
         """Return the first sentences with each token's norm, the optimal proposal and MAPNet's."""
@@ -121,10 +121,10 @@ def decomposition_check(model: Bert, batch: Batch) -> dict:
 
     The whole is computed without the parts: the mean of |g|^2 over all masks, less the square of the mean gradient.
     """
-    some = slice(0, ENUMERATED)
-    report = exact_variance(model, batch.ids[some], 1, batch.maskable[some], batch.attention_mask[some])
-    sentences, places = numpy.nonzero(batch.maskable[some])
-    weights = (1 / batch.maskable[some].sum(axis=1))[sentences][:, None] / ENUMERATED  # every sentence counts alike
+    first = slice(0, ENUMERATED)
+    report = exact_variance(model, batch.ids[first], 1, batch.maskable[first], batch.attention_mask[first])
+    sentences, places = numpy.nonzero(batch.maskable[first])
+    weights = (1 / batch.maskable[first].sum(axis=1))[sentences][:, None] / ENUMERATED  # every sentence counts alike
     rows = batch.ids[sentences], places[:, None]
     attention_mask = batch.attention_mask[sentences]
     norms = backend.to_host(sequence_gradient_norms(model, *rows, attention_mask=attention_mask)).astype(numpy.float64)

@@ -21,14 +21,14 @@ def measure(run: Run, settings: CompareSettings, text: Corpus, folder: Path, on_
     turn. Models are those of the end of the warm start.
     """
     scratch = {
-        one.name: training_runs.scratch_trainer(
-            one, training_runs.warm_model(settings, text, folder), settings, text, run.seed
+        candidate.name: training_runs.scratch_trainer(
+            candidate, training_runs.warm_model(settings, text, folder), settings, text, run.seed
         )
-        for one in candidates.scratch(settings.scratch)
+        for candidate in candidates.scratch(settings.scratch)
     }
     branches = {
-        one.name: training_runs.branch_trainer(one, settings, text, folder, run.seed)
-        for one in candidates.branches(settings.branches)
+        candidate.name: training_runs.branch_trainer(candidate, settings, text, folder, run.seed)
+        for candidate in candidates.branches(settings.branches)
     }
     steps = {"scratch": in_turns(scratch, settings.timed_steps, on_step)}
     steps["branches"] = in_turns(branches, settings.timed_steps, on_step)

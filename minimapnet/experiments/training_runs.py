@@ -84,7 +84,7 @@ def scratch_trainer(candidate, model, settings: CompareSettings, text: Corpus, s
 def staged_training(run: Run, settings: CompareSettings, text: Corpus, on_step) -> tuple[Bert, Proposal, dict]:
     """Train a model with uniform masks, while a MAPNet learns along, and measure at several stages.
 
-    Returns the model, the proposal that holds the MAPNet, and the curve with what `Stages` found.
+    Returns the model, the proposal that holds the MAPNet, and the curve with the results of `Stages`.
     """
     chosen, model = settings.branches, new_model(settings, text, run.seed)
     proposal, stages = candidates.uniform_with_mapnet(chosen.warm_masked, model, run.seed), Stages(settings, text, run.seed)
@@ -98,14 +98,14 @@ def staged_training(run: Run, settings: CompareSettings, text: Corpus, on_step) 
 
     trainer = _trainer(model, text, proposal, training, evaluation, after_step)
     stages.measure_if_due(0, model, proposal.score.network, evaluation)
-    measured = _curve(run_to_end(trainer)) | stages.found(text, model, proposal.score.network)
+    measured = _curve(run_to_end(trainer)) | stages.results(text, model, proposal.score.network)
     return model, proposal, measured
 
 
 def warm_start(run: Run, settings: CompareSettings, text: Corpus, folder: Path, on_step) -> dict:
     """Make the model from which the branches go on: `staged_training`, then the restart (see `BranchSettings`).
 
-    Returns the curve over both, what `Stages` found before the restart, and as "start" the stage after it.
+    Returns the curve over both, the results of `Stages` before the restart, and as "start" the stage after it.
     """
     chosen = settings.branches
     model, proposal, measured = staged_training(run, settings, text, on_step)
@@ -171,7 +171,7 @@ def _trainer(model, text, proposal, training, evaluation, on_step, folder: Path 
 
 
 def _curve(records: list[dict]) -> dict:
-    """Return the curve of a run's log, and the means of what its proposal said of its weights."""
+    """Return the curve of a run's log, and the means of its proposal's diagnostics."""
     curve = [[record["step"], record["validation_loss"]] for record in records if "validation_loss" in record]
     names = ("effective_sample_size", "largest_weight", "tau")
     diagnostics = {name: [record[name] for record in records if name in record] for name in names}

@@ -64,7 +64,7 @@ def claims(results: dict, times: dict) -> list[Claim]:
 
 def proposals(results: dict, experiment: str) -> dict[str, dict]:
     """Return an experiment's proposals by name."""
-    return {one["name"]: one for one in results["experiments"][experiment]["proposals"]}
+    return {proposal["name"]: proposal for proposal in results["experiments"][experiment]["proposals"]}
 
 
 def learned(proposal: dict) -> bool:
@@ -74,8 +74,8 @@ def learned(proposal: dict) -> bool:
 
 def findings(results: dict, times: dict) -> Iterator[Finding]:
     """Return every comparison with the experiment's baseline, in loss, steps and time."""
-    for experiment, one in results["experiments"].items():
-        for against in one["comparisons"]:
+    for experiment, run in results["experiments"].items():
+        for against in run["comparisons"]:
             name, loss, steps = against["name"], against["difference"], against["steps_ratio"]
             yield Finding(experiment, name, "loss", loss["mean"], loss["interval"], against["verdict_loss"])
             yield Finding(experiment, name, "steps", steps["mean"], steps["interval"], against["verdict_steps"])
@@ -95,10 +95,11 @@ def judged(results: dict, times: dict, measures: tuple[str, ...]) -> list[Findin
 
 def biased_remark(results: dict) -> list[str]:
     """Return the sentence that names the biased proposals, or nothing."""
-    names = [one["name"] for run in results["experiments"].values() for one in run["proposals"] if not one["unbiased"]]
+    named = [pair for experiment in results["experiments"] for pair in proposals(results, experiment).items()]
+    names = sorted({name for name, proposal in named if not proposal["unbiased"]})
     if not names:
         return []
-    return [f"Left out of the verdict, because its gradient is biased: {', '.join(sorted(set(names)))}."]
+    return [f"Left out of the verdict, because its gradient is biased: {', '.join(names)}."]
 
 
 def decomposition(results: dict) -> Claim:
@@ -133,7 +134,7 @@ def headroom(results: dict) -> Claim:
         numbers.append(f"{masked_words(k)}: {uncertain_percent(course[-1][1])} of the mask variance at the last stage")
         answer.append(f"With {masked_words(k)}, the headroom is {_course(course)} of the mask variance: {verdicts[-1]}.")
     start = start_of_branches(results)
-    shares = [f"{uncertain_percent(one['headroom_share'])} ({masked_words(one['k'])})" for one in start["masks"]]
+    shares = [f"{uncertain_percent(masks['headroom_share'])} ({masked_words(masks['k'])})" for masks in start["masks"]]
     answer.append(f"Where the branches start, it is {', '.join(shares)}.")
     return Claim(
         "the headroom",
@@ -173,11 +174,11 @@ def approach(results: dict) -> Claim:
         answer.append("Its masks have more variance than uniform ones.")
     answer.append(f"Where the branches start, it wins {percent(start_of_branches(results)['mapnet']['headroom_won'])}.")
     answer += [
-        f"At the end of its branches, {one['name']} wins {percent(one['mapnet']['headroom_won'])} (mean over seeds), with a "
-        f"correlation of {one['mapnet']['correlation']:.2f} and a divergence of {one['mapnet']['kl']:.3g} nats."
+        f"At the end of its branches, {proposal['name']} wins {percent(quality['headroom_won'])} (mean over seeds), with a "
+        f"correlation of {quality['correlation']:.2f} and a divergence of {quality['kl']:.3g} nats."
         for experiment in results["experiments"].values()
-        for one in experiment["proposals"]
-        if one.get("mapnet")
+        for proposal in experiment["proposals"]
+        if (quality := proposal.get("mapnet"))
     ]
     numbers = f"{percent(won)} of the headroom won", f"KL {last['kl']:.3g} nats", f"correlation {last['correlation']:.2f}"
     return Claim("MAPNet", question, verdict, numbers, tuple(answer), rule, ("mapnet", "calibration"))
@@ -186,12 +187,12 @@ def approach(results: dict) -> Claim:
 def convergence(results: dict, times: dict) -> Claim:
     """Claim 4: MAPNet's masks make training converge faster."""
     compared = judged(results, times, ("steps", "time"))
-    verdict = together([one.verdict for one in compared], FASTER, SLOWER)
-    numbers = [_ratio_words(one) for one in compared]
+    verdict = together([finding.verdict for finding in compared], FASTER, SLOWER)
+    numbers = [_ratio_words(finding) for finding in compared]
     answer = []
-    for one in compared:
-        if one.measure == "steps":
-            answer.append(_reached(results, one))
+    for finding in compared:
+        if finding.measure == "steps":
+            answer.append(_reached(results, finding))
     answer += biased_remark(results)
     return Claim(
         "convergence",
@@ -212,9 +213,9 @@ def final_loss(results: dict) -> Claim:
     """Claim 5: the final model is better on uniform masks."""
     compared = judged(results, {}, ("loss",))
     numbers = [
-        f"{TITLES.get(one.experiment, one.experiment)}, {one.name}: {signed(one.mean)} nats "
-        f"{interval_words(one.interval, '+.3f')}: {one.verdict}"
-        for one in compared
+        f"{TITLES.get(finding.experiment, finding.experiment)}, {finding.name}: {signed(finding.mean)} nats "
+        f"{interval_words(finding.interval, '+.3f')}: {finding.verdict}"
+        for finding in compared
     ]
     answer = [
         f"{TITLES.get(name, name)}: the baseline is {run['baseline']}, with a final loss of "
@@ -224,7 +225,7 @@ def final_loss(results: dict) -> Claim:
     return Claim(
         "the final model",
         "Is the final model better, judged on uniform masks?",
-        together([one.verdict for one in compared], BETTER, WORSE),
+        together([finding.verdict for finding in compared], BETTER, WORSE),
         tuple(numbers),
         tuple([*(line[0].upper() + line[1:] for line in answer), *biased_remark(results)]),
         "The final losses are compared with the baseline's seed by seed. Better if the 95 % interval of the mean difference "
@@ -239,13 +240,13 @@ def cost(results: dict, times: dict) -> Claim:
     ratios, answer = [], []
     for experiment, steps in times.get("steps", {}).items():
         baseline = results["experiments"][experiment]["baseline"]
-        for name, one in steps.items():
+        for name, timed in steps.items():
             known = proposals(results, experiment).get(name)
             if known is None or name == baseline:
                 continue
             where = f"{TITLES.get(experiment, experiment)}, {label(known)}"
             ratio = cost_ratio(results, times, experiment, name)
-            answer.append(f"{where}: {one['ms']:.3g} ms, {ratio:.2f} times the step of {baseline}.")
+            answer.append(f"{where}: {timed['ms']:.3g} ms, {ratio:.2f} times the step of {baseline}.")
             if learned(known):
                 ratios.append((f"{where}: {ratio:.2f} times", ratio))
     cheap = [ratio <= CHEAP for _, ratio in ratios]
@@ -264,15 +265,15 @@ def cost(results: dict, times: dict) -> Claim:
 
 def by_masked(stages: list[dict], field: str) -> Iterator[tuple[int, list]]:
     """Return (k, [(step, [value, low, high]), ...]) of a field of the stages, for every k that occurs."""
-    ks = dict.fromkeys(one["k"] for stage in stages for one in stage["masks"])
+    ks = dict.fromkeys(masks["k"] for stage in stages for masks in stage["masks"])
     for k in ks:
-        yield k, [(stage["step"], one[field]) for stage in stages for one in stage["masks"] if one["k"] == k]
+        yield k, [(stage["step"], masks[field]) for stage in stages for masks in stage["masks"] if masks["k"] == k]
 
 
 def steps_by_seed(results: dict, experiment: str, name: str) -> list[float]:
     """Return a proposal's ratios of steps to the baseline's, one for each seed."""
     comparisons = results["experiments"][experiment]["comparisons"]
-    return next(one["steps_ratio"]["by_seed"] for one in comparisons if one["name"] == name)
+    return next(comparison["steps_ratio"]["by_seed"] for comparison in comparisons if comparison["name"] == name)
 
 
 def reached(ratios: list[float]) -> int:
@@ -287,17 +288,18 @@ def _course(course) -> str:
     return f"{uncertain_percent(first)} at step {first_step:,} and {uncertain_percent(last)} at step {last_step:,}"
 
 
-def _ratio_words(one: Finding) -> str:
-    where = TITLES.get(one.experiment, one.experiment)
-    return f"{where}, {one.name}: {one.mean:.2f} {interval_words(one.interval, '.2f')} of the {one.measure}: {one.verdict}"
+def _ratio_words(finding: Finding) -> str:
+    where = TITLES.get(finding.experiment, finding.experiment)
+    ratio = f"{finding.mean:.2f} {interval_words(finding.interval, '.2f')}"
+    return f"{where}, {finding.name}: {ratio} of the {finding.measure}: {finding.verdict}"
 
 
-def _reached(results: dict, one: Finding) -> str:
-    run = results["experiments"][one.experiment]
-    ratios = steps_by_seed(results, one.experiment, one.name)
-    where = TITLES.get(one.experiment, one.experiment)
+def _reached(results: dict, finding: Finding) -> str:
+    run = results["experiments"][finding.experiment]
+    ratios = steps_by_seed(results, finding.experiment, finding.name)
+    where = TITLES.get(finding.experiment, finding.experiment)
     return (
-        f"{where[0].upper()}{where[1:]}: {one.name} reached the final loss of {run['baseline']} in {reached(ratios)} of "
+        f"{where[0].upper()}{where[1:]}: {finding.name} reached the final loss of {run['baseline']} in {reached(ratios)} of "
         f"{len(ratios)} seeds; ratios by seed {', '.join(f'{ratio:.2f}' for ratio in ratios)}."
     )
 
@@ -319,7 +321,7 @@ def of_share(interval: Sequence[float], least: float) -> str:
 
 
 def together(verdicts: Sequence[str], good: str, bad: str) -> str:
-    """Put the verdicts on several comparisons into one.
+    """Combine the verdicts on several comparisons.
 
     All `good` is "supported", some and none `bad` "supported in part"; likewise "contradicted" for `bad`; both is "mixed".
     """
@@ -338,7 +340,7 @@ def together(verdicts: Sequence[str], good: str, bad: str) -> str:
 
 
 def of_shares(verdicts: Sequence[str]) -> str:
-    """Put the verdicts of `of_share` into one: all alike is that verdict, some supported is "supported in part"."""
+    """Combine the verdicts of `of_share`: all alike is that verdict, some supported is "supported in part"."""
     distinct = set(verdicts)
     if len(distinct) == 1:
         return distinct.pop()

@@ -76,23 +76,23 @@ def losses(results: dict, times: dict, experiment: str):
 
 def ratios(results: dict, times: dict):
     """Draw the ratios of steps and of time to the baseline's, all experiments, with their intervals and a line at 1."""
-    compared = [one for one in claims.findings(results, times) if one.measure != "loss"]
-    rows = list(dict.fromkeys((one.experiment, one.name) for one in compared))
+    compared = [finding for finding in claims.findings(results, times) if finding.measure != "loss"]
+    rows = list(dict.fromkeys((finding.experiment, finding.name) for finding in compared))
     figure = new_figure(_ratios_title(results, times), 2.2 + 0.46 * (len(rows) + len(results["experiments"])))
     looks, left, places = styles(results), None, _places(rows)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, measure in zip(panels, ("steps", "time"), strict=True):
-        for one in compared:
-            if one.measure != measure:
+        for finding in compared:
+            if finding.measure != measure:
                 continue
-            colour, _, mark = looks[one.name]
-            place = places[one.experiment, one.name]
-            open_mark = "white" if not claims.proposals(results, one.experiment)[one.name]["unbiased"] else colour
+            colour, _, mark = looks[finding.name]
+            place = places[finding.experiment, finding.name]
+            open_mark = "white" if not claims.proposals(results, finding.experiment)[finding.name]["unbiased"] else colour
             axes.errorbar(
-                one.mean, place, xerr=error_bar(one.mean, one.interval), color=colour, marker=mark, markersize=8,
+                finding.mean, place, xerr=error_bar(finding.mean, finding.interval), color=colour, marker=mark, markersize=8,
                 markerfacecolor=open_mark, capsize=4, linewidth=2, linestyle="none",
             )  # fmt: skip
-            _value(axes, one, place, results)
+            _value(axes, finding, place, results)
         axes.axvline(1, color="black", linewidth=1.2, linestyle=(0, (5, 3)))
         axes.set_xscale("log")
         axes.set_xlabel(f"{measure} to the baseline's final loss\n(times the baseline's, logarithmic)")
@@ -117,7 +117,7 @@ def ratios(results: dict, times: dict):
 def cost(results: dict, times: dict):
     """Draw what a step of each proposal takes, with its quartiles, one panel for each experiment."""
     steps = times["steps"]
-    most = max(len(one) for one in steps.values())
+    most = max(map(len, steps.values()))
     figure = new_figure(_cost_title(results, times), 1.9 + 0.45 * most)
     looks = styles(results)
     panels = figure.subplots(1, len(steps), squeeze=False)[0]
@@ -125,14 +125,14 @@ def cost(results: dict, times: dict):
         known = claims.proposals(results, experiment)
         names = [name for name in known if name in timed][::-1]
         for place, name in enumerate(names):
-            one, (colour, _, _) = timed[name], looks[name]
-            bar = error_bar(one["ms"], one["quartiles"])
+            step, (colour, _, _) = timed[name], looks[name]
+            bar = error_bar(step["ms"], step["quartiles"])
             hatch = "" if known[name]["unbiased"] else "///"
-            axes.barh(place, one["ms"], xerr=bar, color=colour, alpha=0.75, capsize=3, hatch=hatch, height=0.7)
+            axes.barh(place, step["ms"], xerr=bar, color=colour, alpha=0.75, capsize=3, hatch=hatch, height=0.7)
             words = f"{cost_ratio(results, times, experiment, name):.2f} ×"
-            axes.annotate(words, (one["quartiles"][1], place), (5, 0), textcoords="offset points", va="center", fontsize=11)
+            axes.annotate(words, (step["quartiles"][1], place), (5, 0), textcoords="offset points", va="center", fontsize=11)
         axes.set_yticks(range(len(names)), [label(known[name]) for name in names])
-        axes.set_xlim(0, 1.3 * max(one["quartiles"][1] for one in timed.values()))
+        axes.set_xlim(0, 1.3 * max(step["quartiles"][1] for step in timed.values()))
         axes.set_xlabel("ms a step (median, quartiles)")
         axes.set_title(claims.TITLES.get(experiment, experiment), loc="left")
         axes.grid(axis="x", alpha=0.3)
@@ -166,7 +166,7 @@ def _legend(axes, drawn):
 def _finals(figure, grid, run, looks):
     finals = figure.add_subplot(grid[2, 0])
     differences = figure.add_subplot(grid[2, 1], sharey=finals)
-    against = {one["name"]: one["difference"] for one in run["comparisons"]}
+    against = {comparison["name"]: comparison["difference"] for comparison in run["comparisons"]}
     ordered = run["proposals"][::-1]
     for place, proposal in enumerate(ordered):
         colour, _, mark = looks[proposal["name"]]
@@ -177,13 +177,12 @@ def _finals(figure, grid, run, looks):
         ends = [curves.final_loss(curve) for curve in proposal["curves"].values()]
         finals.plot(ends, [place - 0.28] * len(ends), "|", color=colour, markersize=6, alpha=0.8)
         if proposal["name"] in against:
-            one = against[proposal["name"]]
-            differences.errorbar(one["mean"], place, xerr=error_bar(one["mean"], one["interval"]), **look)
-            seeds = one["by_seed"]
+            mean, interval, seeds = (against[proposal["name"]][key] for key in ("mean", "interval", "by_seed"))
+            differences.errorbar(mean, place, xerr=error_bar(mean, interval), **look)
             differences.plot(seeds, [place - 0.28] * len(seeds), "|", color=colour, markersize=6, alpha=0.8)
         elif proposal["name"] == run["baseline"]:
             differences.plot(0, place, color=colour, marker=mark, markersize=8)
-    finals.set_yticks(range(len(ordered)), [label(one) for one in ordered])
+    finals.set_yticks(range(len(ordered)), [label(proposal) for proposal in ordered])
     finals.set_ylim(-0.6, len(ordered) - 0.5)
     finals.set_xlabel("final loss (nats per masked token)")
     finals.set_title("final: mean, 95 % interval, seeds", loc="left")
@@ -196,15 +195,15 @@ def _finals(figure, grid, run, looks):
         axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
 
 
-def _value(axes, one, place, results):
+def _value(axes, finding, place, results):
     """Write a ratio above its mark, and below it in how many seeds the baseline's loss was reached, where not in all."""
     look = {"textcoords": "offset points", "ha": "center", "fontsize": 10, "color": "#333333"}
     look["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
-    axes.annotate(f"{one.mean:.2f}", (one.mean, place), (0, 7), **look)
-    by_seed = claims.steps_by_seed(results, one.experiment, one.name)
-    if one.measure == "steps" and claims.reached(by_seed) < len(by_seed):
+    axes.annotate(f"{finding.mean:.2f}", (finding.mean, place), (0, 7), **look)
+    by_seed = claims.steps_by_seed(results, finding.experiment, finding.name)
+    if finding.measure == "steps" and claims.reached(by_seed) < len(by_seed):
         words = f"reached in {claims.reached(by_seed)} of {len(by_seed)}"
-        axes.annotate(words, (one.mean, place), (0, -16), **look | {"ha": "right" if one.mean > 1 else "center"})
+        axes.annotate(words, (finding.mean, place), (0, -16), **look | {"ha": "right" if finding.mean > 1 else "center"})
 
 
 def _places(rows):
@@ -219,8 +218,8 @@ def _places(rows):
 
 
 def _ratio_ticks(axes, compared):
-    ends = [end for one in compared for end in (*(one.interval or ()), one.mean)] or [1.0]
-    means = [one.mean for one in compared] or [1.0]
+    ends = [end for finding in compared for end in (*(finding.interval or ()), finding.mean)] or [1.0]
+    means = [finding.mean for finding in compared] or [1.0]
     low = min(*means, max(min(ends), 1 / WIDEST), 0.95) / 1.1
     high = max(*means, min(max(ends), WIDEST), 1.05) * 1.1
     chosen = next(ticks for widest, ticks in RATIO_TICKS if high / low < widest)
@@ -237,23 +236,25 @@ def _losses_title(results, experiment):
     start = f"{where[0].upper()}{where[1:]}, {results['text']['name']}"
     if len(run["proposals"][0]["curves"]) == 1:
         return f"{start}: one seed, too few for a verdict"
-    compared = [one for one in claims.findings(results, {}) if one.experiment == experiment and one.measure == "loss"]
+    compared = [
+        finding for finding in claims.findings(results, {}) if finding.experiment == experiment and finding.measure == "loss"
+    ]
     known = claims.proposals(results, experiment)
     verdicts = []
     for verdict in (claims.BETTER, claims.WORSE):
-        names = [label(known[one.name]) for one in compared if one.verdict == verdict]
+        names = [label(known[finding.name]) for finding in compared if finding.verdict == verdict]
         if names:
             verdicts.append(f"{' / '.join(names)} {'ends' if len(names) == 1 else 'end'} {verdict}")
     return f"{start}: {'; '.join(verdicts) or 'no proposal ends better or worse'} than {run['baseline']}"
 
 
 def _ratios_title(results, times):
-    compared = [one for one in claims.judged(results, times, ("steps", "time")) if one.interval is not None]
+    compared = [finding for finding in claims.judged(results, times, ("steps", "time")) if finding.interval is not None]
     if not compared:
         return "Steps and time to the baseline's final loss, one seed: no verdict"
-    best = min(compared, key=lambda one: (one.verdict != claims.FASTER, one.interval[1]))
+    best = min(compared, key=lambda finding: (finding.verdict != claims.FASTER, finding.interval[1]))
     where = f"{best.name} ({claims.TITLES.get(best.experiment, best.experiment)})"
-    faster, slower = (sum(one.verdict == verdict for one in compared) for verdict in (claims.FASTER, claims.SLOWER))
+    faster, slower = (sum(finding.verdict == verdict for finding in compared) for verdict in (claims.FASTER, claims.SLOWER))
     counts = f"faster in {faster or 'none'}" + (f", slower in {slower}," if slower else "")
     nearest = "the clearest" if faster else "the nearest to it"
     return (

@@ -44,7 +44,7 @@ def headroom(results: dict):
     """Draw the headroom as a share of the mask variance, by stage and by number of masked tokens."""
     stages = results["stages"]
     courses = list(claims.by_masked(stages, "headroom_share"))
-    k, greatest = max(((k, course[-1][1][0]) for k, course in courses), key=lambda one: one[1])
+    k, greatest = max(((k, course[-1][1][0]) for k, course in courses), key=lambda pair: pair[1])
     first = stages[0]["step"]
     early = max(course[0][1][0] for _, course in courses)
     figure = new_figure(
@@ -62,8 +62,8 @@ def headroom(results: dict):
     order = [k for k, _ in courses]
     shades = numpy.linspace(0.75, 0.0, len(stages))
     for stage, shade, mark in zip(stages, shades, "osD^vPX*" * len(stages), strict=False):
-        ks = [order.index(one["k"]) for one in stage["masks"]]
-        values = [100 * one["headroom_share"][0] for one in stage["masks"]]
+        ks = [order.index(masks["k"]) for masks in stage["masks"]]
+        values = [100 * masks["headroom_share"][0] for masks in stage["masks"]]
         by_masked.plot(ks, values, "-", marker=mark, markersize=6, color=str(shade), label=f"step {stage['step']:,}")
     by_masked.set_xticks(range(len(order)), [amount(k) for k in order])
     by_masked.set_xlim(-0.15, len(order) + 0.2)  # room for the legend

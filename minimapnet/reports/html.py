@@ -71,10 +71,10 @@ def experiment_words(results: dict, experiment: str) -> str:
 
 def _overview(judged):
     return "\n".join(
-        f'<tr><th scope="row"><a href="#claim-{i}">{escape(one.question)}</a></th>'
-        f'<td class="verdict">{escape(one.verdict)}</td>'
-        f"<td>{'<br>'.join(map(escape, one.numbers)) or '-'}</td></tr>"
-        for i, one in enumerate(judged, 1)
+        f'<tr><th scope="row"><a href="#claim-{i}">{escape(claim.question)}</a></th>'
+        f'<td class="verdict">{escape(claim.verdict)}</td>'
+        f"<td>{'<br>'.join(map(escape, claim.numbers)) or '-'}</td></tr>"
+        for i, claim in enumerate(judged, 1)
     )
 
 
@@ -116,7 +116,7 @@ def _claim_tables(i, results, times):
 
 def _chance(results, times):
     """Return how many intervals may exclude the middle by chance alone."""
-    count = sum(one.interval is not None for one in claims.findings(results, times))
+    count = sum(finding.interval is not None for finding in claims.findings(results, times))
     if not count:
         return "With one seed there are no intervals, hence no verdicts on loss, steps and time."
     return (
@@ -134,15 +134,17 @@ def sentences(shown: list[dict]) -> str:
     """Return all sentences with their legend; every token is escaped."""
     if not shown:
         return "<p>No sentences were kept.</p>"
-    norm = max((value for one in shown for value in one["norms"]), default=0.0) or 1.0
-    times = max(value for one in shown for value in (*_times_uniform(one, "optimal"), *_times_uniform(one, "mapnet"))) or 1.0
-    return "\n".join([_legend(norm, times), *(_sentence(one, norm, times) for one in shown)])
+    norm = max((value for sentence in shown for value in sentence["norms"]), default=0.0) or 1.0
+    times = (
+        max(value for sentence in shown for key in ("optimal", "mapnet") for value in _times_uniform(sentence, key)) or 1.0
+    )
+    return "\n".join([_legend(norm, times), *(_sentence(sentence, norm, times) for sentence in shown)])
 
 
-def _sentence(one, norm, times):
-    optimal, mapnet = _times_uniform(one, "optimal"), _times_uniform(one, "mapnet")
+def _sentence(sentence, norm, times):
+    optimal, mapnet = _times_uniform(sentence, "optimal"), _times_uniform(sentence, "mapnet")
     columns = ['<span class="token names"><i>norm</i><i>optimal</i><i>MAPNet</i></span>']
-    for i, token in enumerate(one["tokens"]):
+    for i, token in enumerate(sentence["tokens"]):
         word = escape(token)
         if token in UNTOUCHED:
             columns.append(
@@ -150,13 +152,13 @@ def _sentence(one, norm, times):
             )
             continue
         title = (
-            f"{token}: norm {one['norms'][i]:.3g}; optimal {one['optimal'][i]:.3g}, {optimal[i]:.2f} times uniform; "
-            f"MAPNet {one['mapnet'][i]:.3g}, {mapnet[i]:.2f} times uniform"
+            f"{token}: norm {sentence['norms'][i]:.3g}; optimal {sentence['optimal'][i]:.3g}, {optimal[i]:.2f} times "
+            f"uniform; MAPNet {sentence['mapnet'][i]:.3g}, {mapnet[i]:.2f} times uniform"
         )
-        shades = (one["norms"][i] / norm, optimal[i] / times, mapnet[i] / times)
+        shades = (sentence["norms"][i] / norm, optimal[i] / times, mapnet[i] / times)
         cells = "".join(f'<i style="{shade(share)}">{word}</i>' for share in shades)
         columns.append(f'<span class="token" title="{escape(title)}">{cells}</span>')
-    return f'<h3>At step {one["step"]:,}</h3>\n<p class="sentence">{"".join(columns)}</p>'
+    return f'<h3>At step {sentence["step"]:,}</h3>\n<p class="sentence">{"".join(columns)}</p>'
 
 
 def shade(share: float) -> str:
@@ -166,10 +168,10 @@ def shade(share: float) -> str:
     return f"background:#{red:02x}{green:02x}{blue:02x};color:{'#fff' if share > INK_TURNS else '#000'}"
 
 
-def _times_uniform(one, key):
+def _times_uniform(sentence, key):
     """Return a proposal's probabilities as multiples of the uniform one over the tokens that may be masked."""
-    count = sum(token not in UNTOUCHED for token in one["tokens"])
-    return [count * value for value in one[key]]
+    count = sum(token not in UNTOUCHED for token in sentence["tokens"])
+    return [count * value for value in sentence[key]]
 
 
 def _legend(norm, times):

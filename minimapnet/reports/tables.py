@@ -55,7 +55,7 @@ def start_of_branches(results: dict) -> dict:
 def of_proposals(results: dict, times: dict, experiment: str) -> Table:
     """Return final loss, difference, ratios and cost of every proposal of an experiment."""
     run = results["experiments"][experiment]
-    against = {one["name"]: one for one in run["comparisons"]}
+    against = {comparison["name"]: comparison for comparison in run["comparisons"]}
     ratios = times.get("time_ratios", {}).get(experiment, {})
     table = [["proposal", "final loss", "95 % interval", "difference", "steps", "time", "a step costs"]]
     for proposal in run["proposals"]:
@@ -64,8 +64,9 @@ def of_proposals(results: dict, times: dict, experiment: str) -> Table:
         if name == run["baseline"]:
             row += ["baseline", "1", "1"]
         else:
-            one = against.get(name)
-            row += [_cell(one and one["difference"], "+.3f"), _cell(one and one["steps_ratio"], ".2f")]
+            comparison = against.get(name)
+            digits = {"difference": "+.3f", "steps_ratio": ".2f"}
+            row += [_cell(comparison and comparison[key], form) for key, form in digits.items()]
             row.append(_cell(ratios.get(name), ".2f"))
         cost = cost_ratio(results, times, experiment, name)
         table.append([*row, "-" if cost is None else f"{cost:.2f}"])
@@ -76,10 +77,10 @@ def of_stages(results: dict) -> Table:
     """Return the parts of the variance at each stage and for each number of masked tokens, with 95 % intervals."""
     table = [["step", "loss", "masked", "data, nats²", "masks, nats²", "masks' share", "headroom, of masks"]]
     for step, stage in _stages(results):
-        for one in stage["masks"]:
-            shares = [uncertain_percent(one["mask_share"]), uncertain_percent(one["headroom_share"])]
-            parts = [f"{one['data'][0]:.3g}", f"{one['mask'][0]:.3g}"]
-            table.append([step, f"{stage['loss']:.3f}", amount(one["k"]), *parts, *shares])
+        for masks in stage["masks"]:
+            shares = [uncertain_percent(masks["mask_share"]), uncertain_percent(masks["headroom_share"])]
+            parts = [f"{masks['data'][0]:.3g}", f"{masks['mask'][0]:.3g}"]
+            table.append([step, f"{stage['loss']:.3f}", amount(masks["k"]), *parts, *shares])
     return table
 
 
@@ -87,17 +88,17 @@ def of_mapnet(results: dict) -> Table:
     """Return how good MAPNet is at each stage, on held-out rows, for single masks."""
     table = [["step", "headroom won", "KL, nats", "correlation", "slope", "intercept"]]
     for step, stage in _stages(results):
-        if one := stage.get("mapnet"):
-            row = [step, percent(one["headroom_won"]), f"{one['kl']:.3g}"]
-            table.append([*row, *(f"{one[key]:.2f}" for key in ("correlation", "slope", "intercept"))])
+        if quality := stage.get("mapnet"):
+            row = [step, percent(quality["headroom_won"]), f"{quality['kl']:.3g}"]
+            table.append([*row, *(f"{quality[key]:.2f}" for key in ("correlation", "slope", "intercept"))])
     return table
 
 
 def of_diagnostics(results: dict, experiment: str) -> Table:
     """Return each proposal's diagnostics, as means over the run; proposals without any are left out."""
-    proposals = [one for one in results["experiments"][experiment]["proposals"] if one.get("diagnostics")]
-    names = list(dict.fromkeys(name for one in proposals for name in one["diagnostics"]))
-    rows = [[label(one), *(_number(one["diagnostics"].get(name)) for name in names)] for one in proposals]
+    proposals = [proposal for proposal in results["experiments"][experiment]["proposals"] if proposal.get("diagnostics")]
+    names = list(dict.fromkeys(name for proposal in proposals for name in proposal["diagnostics"]))
+    rows = [[label(proposal), *(_number(proposal["diagnostics"].get(name)) for name in names)] for proposal in proposals]
     return [["proposal", *(name.replace("_", " ") for name in names)], *rows]
 
 

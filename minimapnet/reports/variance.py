@@ -46,18 +46,18 @@ def text(results: dict) -> str:
         f"{results['text']}: {first.sentences} rows of {first.maskable:.0f} maskable tokens, {first.masks} masks of each, "
         f"for {origin}.\nVariances in nats^2, of the gradient of one row under one mask, +- standard error over rows.",
         aligned(_decomposition(reports)),
-        aligned(_by_proposal("mask variance, of uniform", reports, lambda one: one.ratio, ".1f")),
+        aligned(_by_proposal("mask variance, of uniform", reports, lambda proposal: proposal.ratio, ".1f")),
         "That is at equal numbers of gradient rows; what the scores cost is not counted.",
-        aligned(_by_proposal("share of the headroom won", reports, lambda one: one.share_won, ".0f")),
+        aligned(_by_proposal("share of the headroom won", reports, lambda proposal: proposal.share_won, ".0f")),
     ]
-    biased = [f"{k} masked: {one.bias.text('.3g')}" for k, _, one in _tried(reports) if one.bias is not None]
+    biased = [f"{k} masked: {proposal.bias.text('.3g')}" for k, _, proposal in _tried(reports) if proposal.bias is not None]
     if biased:
         sections.append(f"Squared norm of the position proposal's bias, in nats^2: {'; '.join(biased)}")
     return "\n\n".join(sections)
 
 
 def _tried(reports):
-    return [(k, name, one) for k, report in reports.items() for name, one in report.proposals.items()]
+    return [(k, name, proposal) for k, report in reports.items() for name, proposal in report.proposals.items()]
 
 
 def _names(reports):
@@ -90,7 +90,7 @@ def _by_proposal(heading, reports, column, digits):
     rows = [[heading, *(f"{k} masked" for k in reports)]]
     for name in _names(reports):
         tried = [report.proposals.get(name) for report in reports.values()]
-        cells = [or_dash(one and column(one), digits, percent=True) for one in tried]
+        cells = [or_dash(proposal and column(proposal), digits, percent=True) for proposal in tried]
         if any(cell != "-" for cell in cells):
             rows.append([name, *cells])
     return rows
@@ -150,7 +150,7 @@ def _draw_proposals(axes, reports):
             )  # fmt: skip
     axes.axhline(100, color="#666666", linewidth=1, label="uniform masks")
     axes.set_yscale("log")
-    highest = max(one.ratio.value for _, _, one in _tried(reports))
+    highest = max(proposal.ratio.value for _, _, proposal in _tried(reports))
     axes.set_ylim(top=100 * TALLEST * max(highest, 1.0))  # an interval that reaches further leaves the picture
     axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
