@@ -1,11 +1,13 @@
 """What it costs to train on rows in random order: a permutation of all of them, or places worked out as they are needed.
 
-    python benchmarks/shuffle.py [--rows 100000000]
+    python benchmarks/shuffle.py [--rows 1000000 100000000]
 
-"first" is the time until the first batch is known, "batch" that of each one after it, "peak" the memory that it took.
+Rows are asked for as training does, for 16 steps of 32 rows at a time. "first" is the time until the first of these are
+known, "next" that of each 16 steps after them, "peak" the memory that it took.
 """
 
 import argparse
+import itertools
 import resource
 import sys
 import time
@@ -17,7 +19,7 @@ import timing
 from minimapnet import backend
 from minimapnet.text.batches import shuffled
 
-BATCHES, ROWS = 200, 64
+STRETCHES, ROWS = 25, 16 * 32
 
 
 def permutation(count: int):
@@ -44,21 +46,20 @@ def measured(way, count: int) -> list[str]:
     rows_at(numpy.arange(ROWS))
     first = time.perf_counter() - start
     start = time.perf_counter()
-    for batch in range(BATCHES):
-        rows_at(numpy.arange(batch * ROWS, (batch + 1) * ROWS))
-    each = (time.perf_counter() - start) / BATCHES
-    return [way.__name__, f"{first:.3f}", f"{1000 * each:.3f}", f"{peak() - before:.0f}"]
+    for stretch in range(STRETCHES):
+        rows_at(numpy.arange(stretch * ROWS, (stretch + 1) * ROWS))
+    each = (time.perf_counter() - start) / STRETCHES
+    return [f"{count:,}", way.__name__, f"{first:.3f}", f"{1000 * each:.3f}", f"{peak() - before:.0f}"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=10**8)
-    rows = parser.parse_args().rows
+    parser.add_argument("--rows", type=int, nargs="+", default=[10**6, 10**8])
     table = []
-    for way in (permutation, cipher):
+    for count, way in itertools.product(parser.parse_args().rows, (permutation, cipher)):
         with get_context("spawn").Pool(1) as process:  # its own, so that its peak is its own
-            table.append(process.apply(measured, (way, rows)))
-    print(timing.table(["order", "first, s", "batch, ms", "peak, MiB"], table))
+            table.append(process.apply(measured, (way, count)))
+    print(timing.table(["rows", "order", "first, s", "next, ms", "peak, MiB"], table))
 
 
 if __name__ == "__main__":
