@@ -1,5 +1,6 @@
 # make compare   trains and compares mask proposals on text, about six minutes; make compare ARGS="--preset smoke" passes flags
 # make test      runs the tests
+# make gpu       proves the project on a GPU, with the Python that has CuPy (PYTHON), in five minutes; ARGS=--pretend rehearses it
 # make docs      writes pages of all functions and classes, from their docstrings, into $(DOCS)
 # Each makes a virtual environment in $(VENV) at first, and again whenever setup.py or pyproject.toml has changed.
 
@@ -9,7 +10,7 @@ ARGS ?=
 DOCS ?= build/api
 MODULES = $(shell find minimapnet -name '*.py' ! -name __main__.py ! -name cupy_kernels.py | sed 's|/__init__.py||; s|\.py$$||; s|/|.|g' | sort)
 
-.PHONY: help compare test docs
+.PHONY: help compare test docs gpu
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +21,9 @@ compare: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+gpu:
+	$(PYTHON) benchmarks/gpu.py $(ARGS)
 
 docs: $(VENV)/.installed-docs
 	$(VENV)/bin/python -W "ignore:The module specification" -m pdoc --output-directory $(DOCS) --docformat markdown $(MODULES)

@@ -13,11 +13,12 @@ import argparse
 import statistics
 import time
 
+import backends
 import numpy
 import step
 import timing
 
-from minimapnet import gradients, gradients_and_norms
+from minimapnet import backend, gradients, gradients_and_norms
 from minimapnet.mapnet.learner import UNIFORM_MIX, MapNetScore
 from minimapnet.mapnet.network import MapNet, MapNetConfig
 from minimapnet.model.optimizer import AdamW
@@ -37,7 +38,7 @@ class Contest:
         self.optimizer, self.own = AdamW(self.model), AdamW(self.mapnet)
         self.pool = PoolProposal(size.masked_tokens, MapNetScore(MapNet(config)), CANDIDATES, UNIFORM_MIX)
         self.single = SingleProposal(MapNetScore(MapNet(config)), UNIFORM_MIX)
-        self.df = numpy.ones(self.ids.shape, config.dtype) / self.ids.size
+        self.df = backend.to_device(numpy.ones(self.ids.shape, config.dtype) / self.ids.size)
         self.norms = numpy.random.default_rng(2).lognormal(size=len(self.ids))
 
     def training_step(self):
@@ -85,6 +86,7 @@ def measure(name: str, rounds: int) -> list[list[str]]:
         for piece, work in PARTS.items():
             start = time.perf_counter()
             work(contest)
+            backends.synchronize()
             if turn >= 0:
                 taken[piece].append((time.perf_counter() - start) * 1e3)
     whole = statistics.median(taken[STEP])
@@ -103,7 +105,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", choices=step.SIZES, default=["small"])
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--backend", choices=backends.NAMES, default="numpy")
     arguments = parser.parse_args()
+    backends.use(arguments.backend)
     rows = [row for name in arguments.sizes for row in measure(name, arguments.rounds)]
     print(timing.table(["size", "what", "ms (quartiles)", "of a step"], rows))
 

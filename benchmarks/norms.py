@@ -21,9 +21,10 @@ import tempfile
 from dataclasses import replace
 from importlib.metadata import version
 
+import backends
 import numpy
 import timing
-from step import SIZES, Size
+from step import ON_CPU, SIZES, Size
 
 TOKEN_SIZES = {"tiny": Size(56, 64, 128, 2, 4, 8, 10), "small": Size(8192, 128, 256, 4, 4, 4, 19)}
 BASE = Size(2048, 64, 128, 3, 4, 4, 8)
@@ -35,15 +36,18 @@ GROWTH = {
 }
 
 
-def sequences(rounds):
+def sequences(rounds, library):
     """A step with per-sequence norms beside the plain step."""
     import norm_peers  # here and below, so that no contender's process imports another's libraries
     import our_step
 
     rows = []
     for name, size in SIZES.items():
-        pairs = {"minimapnet": [timing.Process(our_step.OurNorms, size, f) for f in ("gradients", "gradients_and_norms")]}
-        if importlib.util.find_spec("opacus"):
+        if name not in ON_CPU and library != "cupy":
+            continue
+        functions = ("gradients", "gradients_and_norms")
+        pairs = {"minimapnet": [timing.Process(our_step.OurNorms, size, function, library) for function in functions]}
+        if library == "numpy" and importlib.util.find_spec("opacus"):
             ghost, plain = (timing.Process(norm_peers.UntiedStep, size, threads(), ghost) for ghost in (True, False))
             pairs["Opacus ghost mode, untied"] = [plain, ghost]
         contenders = {(who, i): process for who, pair in pairs.items() for i, process in enumerate(pair)}
@@ -56,7 +60,7 @@ def sequences(rounds):
     print(timing.table(["size", "who", "plain step, ms", "with norms, ms", "ratio", "extra MiB"], rows))
 
 
-def tokens(rounds):
+def tokens(rounds, library):
     """Per-token norms beside PyTorch's."""
     import norm_peers
     import our_step
@@ -69,10 +73,11 @@ def tokens(rounds):
     }
     rows = []
     for name, size in TOKEN_SIZES.items():
-        contenders = {"minimapnet": timing.Process(our_step.OurNorms, size, "token_gradient_norms")}
+        contenders = {"minimapnet": timing.Process(our_step.OurNorms, size, "token_gradient_norms", library)}
         with tempfile.TemporaryDirectory() as folder:
             numpy.savez(f"{folder}/params.npz", **size.model().params)
-            contenders |= {who: timing.Process(peer, size, folder, threads()) for who, peer in peers.items()}
+            place = threads(), backends.device(library)
+            contenders |= {who: timing.Process(peer, size, folder, *place) for who, peer in peers.items()}
             for process in contenders.values():
                 process.ask("check")  # which makes them, and lets the peers find their chunks
         peaks, sums, taken = run(contenders, rounds)
@@ -117,13 +122,15 @@ def predicted(size: Size) -> float:
     return 2.0 * (forward + head + top + dense - spared)
 
 
-def growth(rounds, plot):
+def growth(rounds, library, plot):
     """How time grows with K, T, layers and width."""
     import our_step
 
     rows, curves = [], {}
     for name, sizes in GROWTH.items():
-        contenders = {i: timing.Process(our_step.OurNorms, size, "token_gradient_norms") for i, size in enumerate(sizes)}
+        contenders = {
+            i: timing.Process(our_step.OurNorms, size, "token_gradient_norms", library) for i, size in enumerate(sizes)
+        }
         _, _, taken = run(contenders, rounds)
         field = {"K": "masked_tokens", "T": "tokens", "l": "layers", "C": "width"}[name[0]]
         curves[name] = []
@@ -164,14 +171,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=["sequences", "tokens", "growth"], metavar="PART")
     parser.add_argument("--rounds", type=int, default=9, help="timed rounds of each contender (default 9)")
+    parser.add_argument("--backend", choices=backends.NAMES, default="numpy")
     parser.add_argument("--plot", help="where to write the figure of the part `growth` (default: nowhere)")
     arguments = parser.parse_args()
     print(", ".join(f"{library} {version(library)}" for library in ("numpy", "torch")) + "\n")
     for part in arguments.parts:
         if part == "growth":
-            growth(arguments.rounds, arguments.plot)
+            growth(arguments.rounds, arguments.backend, arguments.plot)
         elif part in ("sequences", "tokens"):
-            {"sequences": sequences, "tokens": tokens}[part](arguments.rounds)
+            {"sequences": sequences, "tokens": tokens}[part](arguments.rounds, arguments.backend)
         else:
             parser.error(f"unknown part {part!r}: choose from sequences, tokens, growth")
         print()

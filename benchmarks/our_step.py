@@ -1,5 +1,6 @@
 """Our contenders: a step as a training loop calls it, gradient norms, and NumPy's matrix product."""
 
+import backends
 import numpy
 import timing
 
@@ -10,30 +11,30 @@ class OurStep:
     """From token ids and positions on the host to the loss and all gradients."""
 
     def __init__(self, size, library: str):
-        backend.use(library)
+        backends.use(library)
         self.model, self.batch, self.grads = size.model(), size.batch(), None
-        self.before = self._gpu_bytes()
+        self.before = backends.used_bytes()
 
     def step(self) -> float:
         self.grads = None  # as PyTorch's zero_grad lets go of them
-        loss, self.grads = gradients(self.model, *self.batch)  # the loss comes to the host: the device has finished
+        loss, self.grads = gradients(self.model, *self.batch)
+        backends.synchronize()  # the loss was on the host before the gradients were gathered
         return loss
 
     def gradient_norm(self) -> float:
         return float(sum((backend.to_host(g).astype("float64") ** 2).sum() for g in self.grads.values()) ** 0.5)
 
     def gpu_peak_mib(self):
-        return None if backend.name == "numpy" else (self._gpu_bytes() - self.before) / timing.MIB
-
-    def _gpu_bytes(self):
-        return None if backend.name == "numpy" else backend.xp.get_default_memory_pool().total_bytes()
+        return None if self.before is None else (backends.used_bytes() - self.before) / timing.MIB
 
 
 class OurNorms:
     """One of our functions, by its name: `gradients`, `gradients_and_norms` or `token_gradient_norms`."""
 
-    def __init__(self, size, function: str):
+    def __init__(self, size, function: str, library: str = "numpy"):
+        backends.use(library)
         self.model, self.batch, self.function = size.model(), size.batch(), function
+        self.before = backends.used_bytes()
 
     def step(self) -> float:
         """Return the loss, or the sum of the token norms."""
@@ -42,13 +43,14 @@ class OurNorms:
         function = {"gradients": gradients, "gradients_and_norms": gradients_and_norms}[self.function]
         self.found = None  # let go of the gradients before, as a training loop does
         self.found = function(self.model, *self.batch)
+        backends.synchronize()
         return self.found[0]
 
     def gradient_norm(self) -> float:
         return 0.0
 
     def gpu_peak_mib(self):
-        return None
+        return None if self.before is None else (backends.used_bytes() - self.before) / timing.MIB
 
 
 class NumpyProduct:

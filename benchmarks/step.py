@@ -2,7 +2,7 @@
 
     python benchmarks/step.py                       all three sizes on the CPU (about 5 minutes)
     python benchmarks/step.py --sizes tiny --rounds 5
-    python benchmarks/step.py --backend cupy        on a GPU; PyTorch takes part where its CUDA works
+    python benchmarks/step.py --backend cupy --sizes tiny small large base      on a GPU, and the peers with it
 
 Needs `pip install -e .[oracle]`. Each contender runs in its own process on the same number of threads, starts from the same
 weights, and must give the same loss and gradient norm before anything is timed. GFLOP/s counts the matrix products of the
@@ -18,6 +18,7 @@ import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 
+import backends
 import numpy
 import timing
 
@@ -77,7 +78,9 @@ SIZES = {
     "tiny": Size(56, 64, 128, 2, 4, 32, 10),
     "small": Size(8192, 128, 256, 4, 4, 32, 19),
     "large": Size(30522, 128, 256, 4, 4, 16, 19),
+    "base": Size(30522, 128, 768, 12, 12, 32, 19),  # BERT-base: for a GPU
 }
+ON_CPU = ("tiny", "small", "large")
 OURS, EAGER = "minimapnet", "(a) PyTorch eager"
 
 
@@ -85,6 +88,8 @@ def measure(name: str, size: Size, library: str, rounds: int):
     """Return the table's rows for one size, checked, timed and weighed."""
     with tempfile.TemporaryDirectory() as folder:
         contenders = start(size, library, folder)
+        if library == "cupy":
+            timing.made_side_by_side(contenders)
         peaks = {who: contender.ask("peak") for who, contender in contenders.items() if not who.endswith("product")}
     check({who: contenders[who].ask("check") for who in peaks})
     taken = timing.interleaved(contenders, rounds)
@@ -110,19 +115,24 @@ def start(size: Size, library: str, folder: str) -> dict:
     from minimapnet.kernels import pool
 
     contenders = {OURS: timing.Process(our_step.OurStep, size, library)}
-    device = "cpu" if library == "numpy" else "cuda"
-    if device == "cpu" or torch_peers.torch.cuda.is_available():
-        model = size.model()
-        model.save_pretrained(folder)
-        numpy.savez(f"{folder}/params.npz", **model.params)
-        peers = {
-            EAGER: torch_peers.EagerStep,
-            "(a+) as (a), last layer at masked places": torch_peers.EagerRowsStep,
-            "(b) BertForMaskedLM": torch_peers.HuggingFaceStep,
+    device = backends.device(library)
+    model = size.model()
+    model.save_pretrained(folder)
+    numpy.savez(f"{folder}/params.npz", **model.params)
+    peers = {
+        EAGER: (torch_peers.EagerStep,),
+        "(a+) as (a), last layer at masked places": (torch_peers.EagerRowsStep,),
+        "(b) BertForMaskedLM": (torch_peers.HuggingFaceStep,),
+    }
+    if device == "cuda":
+        peers |= {
+            "(c) torch.compile of (a+)": (torch_peers.CompiledStep,),
+            "(a+) in TF32": (torch_peers.EagerRowsStep, True),
+            "(c) in TF32": (torch_peers.CompiledStep, True),
         }
-        for who, peer in peers.items():
-            contenders[who] = timing.Process(peer, size, folder, pool.threads(), device)
-    if device == "cpu":
+    for who, (peer, *options) in peers.items():
+        contenders[who] = timing.Process(peer, size, folder, pool.threads(), device, *options)
+    if library == "numpy":
         contenders["NumPy matrix product"] = timing.Process(our_step.NumpyProduct, PEAK_WIDTH)
         contenders["PyTorch matrix product"] = timing.Process(torch_peers.TorchProduct, PEAK_WIDTH, pool.threads())
     return contenders
@@ -132,16 +142,17 @@ def check(results: dict) -> None:
     """Stop unless all contenders give the same loss and gradient norm to 1e-4."""
     loss, norm = results[OURS]
     for who, (other_loss, other_norm) in results.items():
-        if abs(other_loss - loss) > 1e-4 * abs(loss) or abs(other_norm - norm) > 1e-4 * norm:
+        near = 1e-2 if who.endswith("TF32") else 1e-4  # ten bits of fraction
+        if abs(other_loss - loss) > near * abs(loss) or abs(other_norm - norm) > near * norm:
             sys.exit(f"{who} does not compute the same: loss {other_loss} and {loss}, norm {other_norm} and {norm}")
     print(f"same loss {loss:.5f} and gradient norm {norm:.5f} for {len(results)} contenders", file=sys.stderr)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(ON_CPU))
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
+    parser.add_argument("--backend", choices=backends.NAMES, default="numpy")
     arguments = parser.parse_args()
     rows = []
     for name in arguments.sizes:

@@ -37,7 +37,15 @@ class Process:
 
         Raises RuntimeError with the traceback of an error there.
         """
+        self.begin(question)
+        return self.answer()
+
+    def begin(self, question: str) -> None:
+        """Ask, and do not wait: several contenders can be made side by side, since each is at its first question."""
         self._pipe.send(question)
+
+    def answer(self):
+        """Return the answer to what was asked by `begin`."""
         error, answer = self._pipe.recv()
         if error:
             raise RuntimeError(error)
@@ -46,6 +54,13 @@ class Process:
     def stop(self) -> None:
         self._pipe.send("stop")
         self._process.join()
+
+
+def made_side_by_side(contenders: dict) -> dict:
+    """Make all contenders at once, where the machine has cores and memory for that; return each one's loss and norm."""
+    for contender in contenders.values():
+        contender.begin("check")
+    return {who: contender.answer() for who, contender in contenders.items()}
 
 
 def interleaved(contenders: dict[str, Process], rounds: int) -> dict[str, list[float]]:
@@ -98,13 +113,16 @@ def _answer(contender, question):
 
 
 def _peak_mib(contender) -> float:
+    if contender.gpu_peak_mib() is not None:
+        for _ in range(3):
+            contender.step()
+        return contender.gpu_peak_mib()
     ctypes.CDLL(None).malloc_trim(0)  # what was freed while the model was made is not there to be used again unseen
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew
     before = _status("VmRSS")
     for _ in range(3):
         contender.step()
-    gpu = contender.gpu_peak_mib()
-    return (_status("VmHWM") - before) / MIB if gpu is None else gpu
+    return (_status("VmHWM") - before) / MIB
 
 
 def _status(field: str) -> int:

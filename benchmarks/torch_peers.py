@@ -71,8 +71,9 @@ def eager_module(size, folder: str, rows_early: bool) -> Eager:
 class TorchPeer:
     """What the contenders of PyTorch share; `compute_loss` is theirs."""
 
-    def __init__(self, size, folder: str, threads: int, device: str):
+    def __init__(self, size, folder: str, threads: int, device: str, tf32: bool = False):
         torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = tf32
         self.device = torch.device(device)
         self.make(size, folder)
         if device == "cuda":
@@ -120,6 +121,17 @@ class EagerRowsStep(EagerStep):
     """(a+): as (a), with the last layer, above its attention, at the masked places alone, as ours does it."""
 
     rows_early = True
+
+
+class CompiledStep(EagerRowsStep):
+    """(c): (a+) through torch.compile."""
+
+    def make(self, size, folder):
+        super().make(size, folder)
+        self.compiled = torch.compile(self.module)
+
+    def compute_loss(self):
+        return self.compiled(self.inputs, self.rows, self.targets)
 
 
 class HuggingFaceStep(TorchPeer):

@@ -56,7 +56,7 @@ def _why_no_cupy() -> str | None:
         return "CuPy is not installed; install minimapnet[cuda12] or minimapnet[cuda13] to match the driver"
     try:
         if cupy.cuda.is_available() and cupy.cuda.runtime.getDeviceCount() > 0:
-            cupy.zeros(1) + 1  # a launch, since a device that is listed may still refuse to work
+            float((cupy.ones((2, 2)) @ cupy.ones((2, 2))).sum())  # a product, waited for: a listed device may refuse to work
             return None
     except Exception as error:  # CuPy raises many kinds, by driver and by version
         detail = f"{type(error).__name__}: {error}".splitlines()[0]
