@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minimapnet.errors import InputError
-from minimapnet.files import written_whole
+from minimapnet.files import read_text, written_whole
 
 NAMES = {bool: "true or false", str: "text in quotes", int: "a whole number", float: "a number"}
 LEFT_OUT = ("help", "config")  # of a file
@@ -52,11 +52,10 @@ def _by_name(command) -> dict[str, argparse.Action]:
 
 def _read(file: Path) -> dict:
     try:
-        with open(file, "rb") as opened:
-            return tomllib.load(opened)
-    except OSError as error:
-        raise InputError(f"cannot read the configuration {file}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # not TOML, or not even UTF-8
+        return tomllib.loads(read_text(file))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not TOML: {error}") from None
 
 

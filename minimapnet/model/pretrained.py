@@ -13,9 +13,10 @@ import numpy
 
 from minimapnet import backend
 from minimapnet.errors import InputError
+from minimapnet.files import as_path, read_json, read_lines
 from minimapnet.model import parameters, safetensors_files
 from minimapnet.model.config import BertConfig
-from minimapnet.model.safetensors_files import CONFIG, StoredTensor, read_json
+from minimapnet.model.safetensors_files import CONFIG, StoredTensor
 
 # What Hugging Face's BertConfig takes where config.json is silent. The type of a default is the type of the field.
 DEFAULTS = {
@@ -64,10 +65,10 @@ def load(folder, mask_token_id=None, pad_token_id=None, dtype="float32") -> tupl
 
     Raises InputError, in one line that names the file and the field or the tensor, for whatever is missing or does not fit.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}: fetch the model first, with its {CONFIG} and its weights")
-    fields = safetensors_files.read_json(folder / CONFIG)
+    fields = read_json(folder / CONFIG)
     stored = _by_plain_name(safetensors_files.stored_tensors(folder))
     architectures = fields.get("architectures")
     claims_head = isinstance(architectures, list) and any(name in architectures for name in WITH_HEAD)
@@ -99,7 +100,7 @@ def save(folder, config: BertConfig, params: dict) -> None:
         tensors[OTHER_BIAS] = tensors[BIAS]
         if config.tie_word_embeddings:  # transformers expects both names only where nothing is tied
             del tensors[BIAS]
-    safetensors_files.write_folder(Path(folder), fields, tensors)
+    safetensors_files.write_folder(as_path(folder), fields, tensors)
 
 
 def _config(path: Path, fields: dict, **ours) -> BertConfig:
@@ -266,8 +267,4 @@ def _ids_of_tokenizer_json(path: Path) -> dict[str, int]:
 
 
 def _ids_of_vocab_txt(path: Path) -> dict[str, int]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: tokens may be exotic line breaks
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    return {line: number for number, line in enumerate(lines)}
+    return {line: number for number, line in enumerate(read_lines(path))}

@@ -15,7 +15,7 @@ import tokenizers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from minimapnet.errors import InputError
-from minimapnet.files import written_whole
+from minimapnet.files import read_lines, read_text, written_whole
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VOCAB_SIZE = 2048
@@ -94,10 +94,11 @@ def read(file: str | Path) -> Tokenizer:
     """
     file = Path(file)
     try:
-        text = file.read_text(encoding="utf-8")
-        tokenizer = _from_pieces(text.splitlines()) if file.suffix == ".txt" else Tokenizer.from_str(text)
+        tokenizer = _from_pieces(read_lines(file)) if file.suffix == ".txt" else Tokenizer.from_str(read_text(file))
+    except InputError as error:
+        raise InputError(f"{error}; a tokenizer is a tokenizer.json or a vocab.txt") from None
     except Exception as error:  # the library has no narrower kind
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0]
         raise InputError(f"cannot read the tokenizer {file}: {reason}; give a tokenizer.json or a vocab.txt") from None
     missing = [token for token in SPECIAL if tokenizer.token_to_id(token) is None]
     if missing:
@@ -108,7 +109,7 @@ def read(file: str | Path) -> Tokenizer:
 
 
 def _from_pieces(pieces: list[str]) -> Tokenizer:
-    numbers = {piece.strip(): number for number, piece in enumerate(pieces)}
+    numbers = {piece: number for number, piece in enumerate(pieces) if piece}  # an empty line has a number, but no piece
     tokenizer = Tokenizer(models.WordPiece(numbers, unk_token="[UNK]"))
     lower = all(piece == piece.lower() for piece in numbers if piece not in SPECIAL and not piece.startswith("[unused"))
     tokenizer.normalizer, tokenizer.pre_tokenizer = (

@@ -26,9 +26,9 @@ from safetensors.numpy import load_file, save_file
 
 from minimapnet import backend
 from minimapnet.errors import InputError
-from minimapnet.files import written_whole
+from minimapnet.files import read_json, written_whole
 from minimapnet.model import pretrained
-from minimapnet.model.safetensors_files import WEIGHTS, read_json
+from minimapnet.model.safetensors_files import WEIGHTS
 from minimapnet.text.tokenizer import save as save_tokenizer
 
 try:

@@ -199,7 +199,7 @@ def another_tokenizer(folder):
         (without("config.json"), "cannot read"),
         (without("model.safetensors"), "has no model.safetensors"),
         (with_content("tokenizer.json", b"{}"), "cannot read the tokenizer"),
-        (with_content("tokenizer.json", b"\xff\xfe"), "tokenizer.json is not JSON"),
+        (with_content("tokenizer.json", b"\xff\xfe"), "tokenizer.json is not UTF-8"),
         (with_content("config.json", b"[]"), "must hold a JSON object"),
         (with_content("model.safetensors", b"not weights"), "is damaged or cut short"),
         (changed("config.json", model_type="roberta"), "has model_type 'roberta': only 'bert' can be loaded"),
@@ -208,7 +208,7 @@ def another_tokenizer(folder):
     ],
 )
 def test_folders_that_cannot_be_used(folder, capsys, change, part):
-    if "not JSON" in part:
+    if "not UTF-8" in part:
         changed("config.json", mask_token_id=None)(folder)  # so that the tokenizer is asked for it
     change(folder)
     assert_refused(called(capsys, "fill-mask", folder, "[MASK]"), part)

@@ -81,7 +81,7 @@ def assert_nothing_begun(folder):
         (("--uniform-mix", "2"), "--uniform-mix: must be a number from 0 to 1"),
         (("--mask-rate", "12"), "--mask-rate 12 is too many: text.txt has a row of"),
         (("--layout", "sentences", "--mask-rate", "6"), "--mask-rate 6 is too many: text.txt has a row of 5 tokens"),
-        (("--tokenizer", "nowhere.json"), "cannot read the tokenizer nowhere.json"),
+        (("--tokenizer", "nowhere.json"), "cannot read nowhere.json: No such file or directory; a tokenizer is"),
         (("--checkpoint", "nowhere"), "--hidden-size is for a new model"),
         (("--dry-run", "--resume"), "there is no run to resume"),
         (("--resume",), "there is no run to resume"),

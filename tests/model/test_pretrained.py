@@ -14,6 +14,7 @@ from tests.helpers.pretrained_folders import (
     refusal,
     same_params,
     write_folder,
+    write_json,
     write_shards,
 )
 
@@ -144,6 +145,17 @@ def test_stored_in_one_dtype_and_computed_in_another(tmp_path, stored, dtype):
         ("head.decoder.bias", "cls.predictions.bias"),
     ):
         numpy.testing.assert_array_equal(model.params[name], hf[theirs].astype(dtype))
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer.json", "special_tokens_map.json", "model.safetensors.index.json"]
+)
+def test_a_byte_order_mark_before_json(tmp_path, name):
+    folder = write_shards(tmp_path, masked_lm(), mask_token_id=None)
+    write_json(folder / "tokenizer.json", {"model": {"vocab": {"(here)": 7}}})
+    write_json(folder / "special_tokens_map.json", {"mask_token": "(here)"})
+    (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes())
+    assert Bert.from_pretrained(folder).config.mask_token_id == 7
 
 
 def write_raw(path, tensors):

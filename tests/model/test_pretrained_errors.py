@@ -47,7 +47,7 @@ def test_a_config_that_is_not_a_json_object(tmp_path, content):
     folder = write_folder(tmp_path)
     (folder / "config.json").write_bytes(content)
     message = refusal(Bert.from_pretrained, folder)
-    assert "config.json" in message and "JSON" in message
+    assert "config.json is not JSON" in message or "config.json is not UTF-8" in message or "a JSON object" in message
 
 
 def test_files_that_are_not_there(tmp_path):
@@ -111,11 +111,17 @@ def test_a_head_that_config_promises_is_missed(tmp_path):
 def test_damaged_weights(tmp_path):
     folder = write_folder(tmp_path)
     whole = (folder / "model.safetensors").read_bytes()
-    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
-    for content in (b"", whole[:4], whole[:100], whole[: len(whole) // 2], whole[:-1], whole + b"x", pointer, b"\xff" * 64):
+    for content in (b"", whole[:4], whole[:100], whole[: len(whole) // 2], whole[:-1], whole + b"x", b"\xff" * 64):
         (folder / "model.safetensors").write_bytes(content)
         message = refusal(Bert.from_pretrained, folder)
         assert "model.safetensors is damaged or cut short" in message
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "model-00002-of-00002.safetensors"])
+def test_a_pointer_of_git_lfs(tmp_path, name):
+    folder = (write_shards if "-of-" in name else write_folder)(tmp_path, masked_lm(), mask_token_id=None)
+    (folder / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    assert f"{name} is a pointer of Git LFS, not the file itself: run git lfs pull" in refusal(Bert.from_pretrained, folder)
 
 
 def test_no_byte_of_the_header_can_do_worse_than_an_input_error(tmp_path):

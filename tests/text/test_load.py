@@ -207,7 +207,7 @@ def test_other_input_that_cannot_be_used(file, tmp_path):
         ({"max_length": 1}, "a row of 1 tokens is too short: at least 2 are needed"),
         ({"max_length": 6, "packed": False}, "a row of 6 tokens is too short: at least 7 are needed"),
         ({"vocab_size": 10}, "a vocabulary of 10 tokens is too small"),
-        ({"tokenizer": tmp_path / "none.json"}, "cannot read the tokenizer .*none.json: No such file"),
+        ({"tokenizer": tmp_path / "none.json"}, "cannot read .*none.json: No such file"),
         ({"source": tmp_path / "nowhere"}, "there is no text .*nowhere: give a file, a folder, or one of python-docs"),
         ({"cache": file}, "cannot write"),
     ):

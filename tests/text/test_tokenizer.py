@@ -8,6 +8,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from minimapnet.errors import InputError
+from minimapnet.model import pretrained
 from minimapnet.text import tokenizer
 from tests.helpers.text_cases import made_up
 
@@ -99,6 +100,32 @@ def test_vocab_txt_is_berts_wordpiece(tmp_path):
     assert tokenizer.read(file).encode("The the THE").tokens[1:-1] == ["The", "the", "[UNK]"]
 
 
+@pytest.mark.parametrize(
+    "exotic", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\u3000", " b", "a\u2028b"]
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["utf-8", "utf-8-sig"])
+def test_a_line_of_vocab_txt_is_a_piece_whatever_it_holds(tmp_path, exotic, end, mark):
+    """Blanks belong to it, and no character but the line feed ends it; the model's reader counts in the same way."""
+    pieces = [*tokenizer.SPECIAL, *"abcdef", exotic, *"ghijkl"]
+    (tmp_path / "vocab.txt").write_bytes(end.join(pieces).encode(mark))
+    made = tokenizer.read(tmp_path / "vocab.txt")
+    assert made.get_vocab() == {piece: number for number, piece in enumerate(pieces)}
+    assert (made.token_to_id("g"), made.encode("g").ids[1]) == (12, 12)
+    assert pretrained.token_id(tmp_path, {}, "mask_token", None) == 4
+
+
+def test_an_empty_line_of_vocab_txt_has_a_number(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join([*tokenizer.SPECIAL, "", "a", "", ""]), encoding="utf-8")
+    assert tokenizer.read(tmp_path / "vocab.txt").get_vocab() == {**{t: i for i, t in enumerate(tokenizer.SPECIAL)}, "a": 6}
+
+
+def test_a_byte_order_mark_before_a_tokenizer_json(tmp_path):
+    trained = tokenizer.train_wordpiece(made_up(100), 100)
+    (tmp_path / "tokenizer.json").write_text(trained.to_str(), encoding="utf-8-sig")
+    assert tokenizer.read(tmp_path / "tokenizer.json").to_str() == trained.to_str()
+
+
 @pytest.mark.oracle
 def test_vocab_txt_gives_the_ids_that_transformers_gives(tmp_path):
     transformers = pytest.importorskip("transformers")
@@ -125,7 +152,7 @@ def test_a_users_tokenizer_neither_pads_nor_truncates(tmp_path):
     [
         ("tokenizer.json", "{", "cannot read the tokenizer"),
         ("tokenizer.json", "[]", "cannot read the tokenizer"),
-        ("tokenizer.json", b"\xff\xfe", "cannot read the tokenizer"),
+        ("tokenizer.json", b"\xff\xfe", "is not UTF-8"),
         ("vocab.txt", "\n".join(VOCABULARY[:4]), r"has no \[MASK\]: it needs \[PAD\] \[UNK\]"),
         ("vocab.txt", "", r"has no \[PAD\], \[UNK\], \[CLS\], \[SEP\], \[MASK\]"),
     ],
@@ -148,5 +175,5 @@ def test_a_tokenizer_json_without_mask_is_refused(tmp_path):
 
 def test_tokenizer_files_that_are_not_there(tmp_path):
     for path, reason in ((tmp_path / "none.json", "No such file"), (tmp_path, "Is a directory")):
-        with pytest.raises(InputError, match=f"cannot read the tokenizer .*: {reason}"):
+        with pytest.raises(InputError, match=f"cannot read .*: {reason}.*; a tokenizer is"):
             tokenizer.read(path)
