@@ -11,6 +11,8 @@ from minimapnet.cli import options as option
 from minimapnet.cli.model_folder import read_model
 from minimapnet.errors import InputError
 from minimapnet.files import write_json
+from minimapnet.text.batches import GivenRows
+from minimapnet.text.tokenizer import encode_masked
 from minimapnet.training.setting_fields import whole
 
 DESCRIPTION = "Print a model's best guesses for each [MASK] of a text, with their probabilities."
@@ -63,7 +65,8 @@ def _ids(text: str, model_files) -> numpy.ndarray:
         text.encode()
     except UnicodeEncodeError:
         raise InputError("the text is not UTF-8: type it in a terminal that writes UTF-8") from None
-    ids = numpy.array(model_files.tokenizer.encode(text).ids, numpy.int64)
+    rows = GivenRows(encode_masked(model_files.tokenizer, [text]), model_files.tokenizer)
+    ids = rows.batch([0]).ids[0]  # as in training
     if model_files.model.config.mask_token_id not in ids:
         raise InputError("the text has no [MASK]: put one, in capitals and brackets, where a token is to be guessed")
     longest = model_files.model.config.max_position_embeddings

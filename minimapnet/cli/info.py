@@ -121,10 +121,8 @@ def _tokenizer(folder: Path) -> list[tuple[str, str]]:
     if file is None:
         return [("tokenizer", "none in the folder")]
     read = tokenizer.read(file)
-    kind = type(read.model).__name__
-    return [
-        ("tokenizer", f"{file.name}: {kind} of {read.get_vocab_size():,} pieces, [MASK] is {read.token_to_id('[MASK]')}")
-    ]
+    kind, mask = type(read.model).__name__, tokenizer.special_tokens(read).mask
+    return [("tokenizer", f"{file.name}: {kind} of {read.get_vocab_size():,} pieces, {mask.text} is {mask.id}")]
 
 
 def _training(folder: Path) -> list[tuple[str, str]]:

@@ -98,7 +98,7 @@ def _report(trainer: Trainer, records: list[dict], out: Path) -> None:
         for record in found:
             print(f"Validation loss {name}: {record['validation_loss']:.3f} nats per masked token (step {record['step']:,})")
     print(f"The model is in {checkpoint.model_folder(out)}, and the log in {out / 'log.jsonl'}. Let it guess:")
-    print(f'  minimapnet fill-mask {shlex.quote(str(out))} "the [MASK] is"')
+    print(f'  minimapnet fill-mask {shlex.quote(str(out))} "the {trainer.text.special.mask.text} is"')
 
 
 def _how_to_go_on(trainer: Trainer, out: Path) -> str:

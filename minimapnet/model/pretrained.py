@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy
 
-from minimapnet import backend
+from minimapnet import backend, special_tokens
 from minimapnet.errors import InputError
 from minimapnet.files import as_path, read_json, read_lines
 from minimapnet.model import parameters, safetensors_files
@@ -208,9 +208,6 @@ def _their_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return part[::-1] if _lies_transposed(name, shape) else part
 
 
-USUAL = {"mask_token": "[MASK]", "pad_token": "[PAD]"}
-
-
 def token_id(folder: Path, config: dict, token: str, given: int | None) -> int | None:
     """Return the id of `token` ("mask_token" or "pad_token"), or None where nobody knows it.
 
@@ -235,24 +232,24 @@ def token_id(folder: Path, config: dict, token: str, given: int | None) -> int |
 
 def _from_tokenizer(folder: Path, token: str) -> tuple[int | None, str]:
     """Return the id that the tokenizer's files have for the token, and the name of the file that says so."""
-    spelling = _spelling(folder, token)
+    role, declared = token.removesuffix("_token"), _spelling(folder, token)
     for name, ids in (("tokenizer.json", _ids_of_tokenizer_json), ("vocab.txt", _ids_of_vocab_txt)):
         if (folder / name).is_file():
-            token_id = ids(folder / name).get(spelling)
-            if token_id is not None:
-                return token_id, name
+            special = special_tokens.find(ids(folder / name), {role: declared}).get(role)
+            if special is not None:
+                return special.id, name
     return None, ""
 
 
-def _spelling(folder: Path, token: str) -> str:
-    """Return the token as the tokenizer writes it, "[MASK]" where no file says otherwise."""
+def _spelling(folder: Path, token: str) -> str | None:
+    """Return the token as the files beside the tokenizer's write it, or None where they do not say."""
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
             entry = read_json(folder / name).get(token)
             spelling = entry.get("content") if isinstance(entry, dict) else entry
             if isinstance(spelling, str):
                 return spelling
-    return USUAL[token]
+    return None
 
 
 def _ids_of_tokenizer_json(path: Path) -> dict[str, int]:
@@ -260,6 +257,8 @@ def _ids_of_tokenizer_json(path: Path) -> dict[str, int]:
     model, added = tokenizer.get("model"), tokenizer.get("added_tokens")
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     ids = dict(vocabulary) if isinstance(vocabulary, dict) else {}
+    if isinstance(vocabulary, list):  # Unigram's: a token's place is its id
+        ids = {entry[0]: number for number, entry in enumerate(vocabulary) if isinstance(entry, list) and entry}
     for entry in added if isinstance(added, list) else []:
         if isinstance(entry, dict) and isinstance(entry.get("content"), str):
             ids[entry["content"]] = entry.get("id")

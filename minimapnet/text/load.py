@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import tokenizers
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from minimapnet.errors import InputError
 from minimapnet.files import written_whole
+from minimapnet.special_tokens import SpecialTokens
 from minimapnet.text import parts, sources, tokens
 from minimapnet.text import tokenizer as kinds
 from minimapnet.text.batches import SHORTEST, PackedRows, SentenceRows, TokenRows
@@ -39,15 +40,20 @@ class Corpus:
         """The number of tokens of the tokenizer."""
         return self.tokenizer.get_vocab_size()
 
+    @cached_property
+    def special(self) -> SpecialTokens:
+        """The tokenizer's special tokens."""
+        return kinds.special_tokens(self.tokenizer)
+
     @property
     def pad_token_id(self) -> int:
         """The number of [PAD]."""
-        return self.tokenizer.token_to_id("[PAD]")
+        return self.special.pad.id
 
     @property
     def mask_token_id(self) -> int:
         """The number of [MASK]."""
-        return self.tokenizer.token_to_id("[MASK]")
+        return self.special.mask.id
 
 
 def load_corpus(

@@ -227,7 +227,7 @@ def test_an_encoder_alone_guesses_nothing(tmp_path, capsys):
 
 def test_a_tokenizer_of_another_kind_of_model(folder, capsys):
     """Without the five special tokens there is no [MASK] to put."""
-    (folder / "tokenizer.json").write_text(Tokenizer.from_str(TOKENIZER.to_str()).to_str().replace("[MASK]", "<mask>"))
+    (folder / "tokenizer.json").write_text(Tokenizer.from_str(TOKENIZER.to_str()).to_str().replace("[MASK]", "[HIDE]"))
     assert_refused(called(capsys, "fill-mask", folder, "[MASK]"), "has no [MASK]")
 
 
