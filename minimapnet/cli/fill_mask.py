@@ -54,9 +54,9 @@ def run(options) -> None:
 
 def _best(probabilities: numpy.ndarray, tokenizer, top: int) -> list[tuple[str | None, float]]:
     """Return the most probable tokens and their probabilities: probabilities (V,) -> `top` pairs."""
-    known = probabilities[: tokenizer.get_vocab_size()]
-    order = numpy.argsort(-known, kind="stable")[:top]
-    return [(tokenizer.id_to_token(int(guess)), float(known[guess])) for guess in order]
+    known = numpy.array(sorted(tokenizer.get_vocab().values()))  # the model may have a place for ids that are no token's
+    order = known[numpy.argsort(-probabilities[known], kind="stable")[:top]]
+    return [(tokenizer.id_to_token(int(guess)), float(probabilities[guess])) for guess in order]
 
 
 def _ids(text: str, model_files) -> numpy.ndarray:

@@ -37,8 +37,8 @@ class Corpus:
 
     @property
     def vocab_size(self) -> int:
-        """The number of tokens of the tokenizer."""
-        return self.tokenizer.get_vocab_size()
+        """The size of the vocabulary: the tokenizer's largest id plus 1."""
+        return kinds.id_bound(self.tokenizer)
 
     @cached_property
     def special(self) -> SpecialTokens:

@@ -178,6 +178,14 @@ def for_plain_text(tokenizer: Tokenizer) -> Tokenizer:
     return copy
 
 
+def id_bound(tokenizer: Tokenizer) -> int:
+    """Return the largest id plus 1, the size that a model's vocabulary must have.
+
+    It is more than the number of tokens where ids are left out, such as that of a line that vocab.txt has twice.
+    """
+    return 1 + max(tokenizer.get_vocab().values())
+
+
 def encode_masked(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Return the ids of texts, without [CLS] and [SEP], in which [MASK], or what the tokenizer calls it, is that token."""
     mask = special_tokens(tokenizer).mask.text
@@ -193,7 +201,7 @@ def continues_word(tokenizer: Tokenizer) -> numpy.ndarray:
     if not isinstance(tokenizer.model, models.WordPiece):
         raise InputError("whole words are known by WordPiece tokenizers alone, whose tokens ## continue a word")
     prefix = tokenizer.model.continuing_subword_prefix
-    tokens = (tokenizer.id_to_token(token) for token in range(tokenizer.get_vocab_size()))
+    tokens = (tokenizer.id_to_token(token) for token in range(id_bound(tokenizer)))
     return numpy.array([token is not None and token.startswith(prefix) for token in tokens])
 
 

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from minimapnet.files import written_whole
 from minimapnet.text.parts import PARTS
-from minimapnet.text.tokenizer import for_plain_text, special_tokens
+from minimapnet.text.tokenizer import for_plain_text, id_bound, special_tokens
 
 ENCODED_TOGETHER = 2048  # sentences
 ABOUT = "about.json"  # written last: where it is missing, the rest is not whole
@@ -56,7 +56,7 @@ def write(folder: Path, shared_out: Iterable[tuple[str, str, bool]], tokenizer: 
     Raises InputError where the folder cannot be written to.
     """
     plain, sep = for_plain_text(tokenizer), special_tokens(tokenizer).sep.id
-    dtype = numpy.uint16 if tokenizer.get_vocab_size() <= 2**16 else numpy.uint32
+    dtype = numpy.uint16 if id_bound(tokenizer) <= 2**16 else numpy.uint32
     with ExitStack() as stack:
         parts = {}
         for part in PARTS:

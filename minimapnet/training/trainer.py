@@ -226,9 +226,9 @@ def _check_text(model: Bert, text, settings: TrainSettings) -> None:
         raise InputError(
             f"{text.name} gives {len(text.train)} rows to train on, fewer than the {settings.batch_size} of a step"
         )
-    vocabulary, longest = text.tokenizer.get_vocab_size(), int(text.train.lengths.max())
+    vocabulary, longest = text.vocab_size, int(text.train.lengths.max())
     if vocabulary > model.config.vocab_size:
-        raise InputError(f"the tokenizer has {vocabulary} pieces, the model only {model.config.vocab_size}")
+        raise InputError(f"the tokenizer has ids for {vocabulary} pieces, the model only {model.config.vocab_size}")
     if text.mask_token_id != model.config.mask_token_id:
         raise InputError(
             f"[MASK] is token {text.mask_token_id} of {text.name}, but {model.config.mask_token_id} of the model: "

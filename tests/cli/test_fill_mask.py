@@ -102,6 +102,21 @@ def test_all_pieces_are_no_more_than_there_are(tmp_path, capsys):
     assert len(guesses(result.stdout)[0]) == TOKENIZER.get_vocab_size()
 
 
+def test_ids_that_are_no_tokens_are_never_guessed(tmp_path, capsys):
+    """A vocab.txt that has a line twice leaves out the first one's id; the last piece is guessed as any other."""
+    pieces = sorted(TOKENIZER.get_vocab(), key=TOKENIZER.get_vocab().get)
+    lines = [*pieces[:6], pieces[6], *pieces[6:], "zz"]
+    numbers = {piece: number for number, piece in enumerate(lines)}
+    model = save(tmp_path / "model", extra=2)
+    (tmp_path / "model/tokenizer.json").unlink()
+    (tmp_path / "model/vocab.txt").write_text("\n".join(lines), encoding="utf-8")
+    model.params["head.decoder.bias"][[6, numbers["zz"]]] += 50  # of the id that is left out, and the last one
+    model.save_pretrained(tmp_path / "model")
+    found = guesses(called(capsys, "fill-mask", tmp_path / "model", "the [MASK] reads", "--top", 10_000).stdout)[0]
+    assert found[0][1] == "zz"
+    assert sorted(token for _, token in found) == sorted([*pieces, "zz"])
+
+
 def test_a_run_is_used_by_its_newest_checkpoint(tmp_path, capsys):
     for step, seed in ((1, 5), (2, 1)):
         model = Bert(save(tmp_path / "model").config, seed)

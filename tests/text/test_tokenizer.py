@@ -1,16 +1,21 @@
 """Tokenizers: trained, of characters, of whole words, the user's; and how they are saved."""
 
+import json
 import os
 import subprocess
 import sys
 
+import numpy
 import pytest
 from tokenizers import Tokenizer
 
+from minimapnet import Bert, BertConfig
 from minimapnet.errors import InputError
 from minimapnet.model import pretrained
 from minimapnet.text import tokenizer
-from tests.helpers.text_cases import made_up
+from minimapnet.text.load import load_corpus
+from tests.helpers.command_cases import assert_refused, called, text_file, train
+from tests.helpers.text_cases import WORDS, made_up, written
 
 VOCABULARY = [*tokenizer.SPECIAL, "the", "re", "##ad", "##s", "."]
 
@@ -177,3 +182,57 @@ def test_tokenizer_files_that_are_not_there(tmp_path):
     for path, reason in ((tmp_path / "none.json", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(InputError, match=f"cannot read .*: {reason}.*; a tokenizer is"):
             tokenizer.read(path)
+
+
+def with_gaps(folder) -> dict:
+    """Write a tokenizer.json in which ids are left out, and return its vocabulary."""
+    content = json.loads(tokenizer.word_level(WORDS).to_str())
+    for entry in content["added_tokens"]:
+        entry["id"] *= 3
+    content["model"]["vocab"] = {word: 3 * number for word, number in content["model"]["vocab"].items()}
+    content["post_processor"] = None
+    (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    return content["model"]["vocab"]
+
+
+def test_the_size_of_a_vocabulary_is_its_largest_id_plus_1(tmp_path):
+    vocabulary = with_gaps(tmp_path)
+    made = tokenizer.read(tmp_path / "tokenizer.json")
+    assert made.get_vocab() == vocabulary
+    assert tokenizer.id_bound(made) == 1 + max(vocabulary.values()) > made.get_vocab_size()
+    lines = [*tokenizer.SPECIAL, "a", "##b", "a", "a", "##b", "c"]
+    (tmp_path / "vocab.txt").write_text("\n".join(lines), encoding="utf-8")
+    made = tokenizer.read(tmp_path / "vocab.txt")
+    assert (made.get_vocab_size(), tokenizer.id_bound(made), made.token_to_id("c")) == (8, 11, 10)
+    assert numpy.flatnonzero(tokenizer.continues_word(made)).tolist() == [9]
+    assert len(tokenizer.continues_word(made)) == 11
+    large = tokenizer.word_level([])
+    large.add_tokens([f"word{number}" for number in range(10)])
+    assert tokenizer.id_bound(large) == 15
+
+
+@pytest.mark.parametrize("kind", ["gaps", "repeated"])
+def test_training_with_ids_left_out(tmp_path, capsys, kind):
+    text_file(tmp_path)
+    if kind == "gaps":
+        with_gaps(tmp_path)
+    else:
+        pieces = [*tokenizer.SPECIAL, "the", "the", ".", "of", *WORDS, ".", "last"]
+        (tmp_path / "tokenizer.txt").write_text("\n".join(pieces), encoding="utf-8")
+    (file,) = tmp_path.glob("tokenizer.*")
+    size = tokenizer.id_bound(tokenizer.read(file))
+    assert called(capsys, *train(tmp_path, "--tokenizer", file)).returncode == 0
+    assert json.loads((tmp_path / "run/step-00000006/config.json").read_text())["vocab_size"] == size
+    assert called(capsys, "fill-mask", tmp_path / "run", "the [MASK]").returncode == 0
+    start = ("--text", tmp_path / "text.txt", "--cache", tmp_path / "cache", "--checkpoint", tmp_path / "run", "--steps", 2)
+    assert called(capsys, "train", *start, "--max-length", 12, "--out", tmp_path / "next").returncode == 0
+    Bert(BertConfig(size - 1, 16, 1, 2, 16, 12, mask_token_id=4, pad_token_id=0)).save_pretrained(tmp_path / "small")
+    small = ("--checkpoint", tmp_path / "small", "--tokenizer", file, "--max-length", 12, "--out", tmp_path / "other")
+    assert_refused(called(capsys, "train", *start, *small), f"ids for {size} pieces, the model only {size - 1}")
+
+
+def test_more_than_65536_ids_take_32_bits_however_few_the_tokens(tmp_path):
+    pieces = [*tokenizer.SPECIAL, *WORDS, *[""] * 70_000, ".", "last"]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
+    text = load_corpus(written(tmp_path / "text.txt", 300), tmp_path / "cache", tmp_path / "vocab.txt", max_length=12)
+    assert (text.train.batch(range(20)).ids == len(pieces) - 2).any()
