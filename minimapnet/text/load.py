@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -12,7 +12,7 @@ import tokenizers
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from minimapnet.errors import InputError
+from minimapnet.errors import InputError, tell
 from minimapnet.files import written_whole
 from minimapnet.special_tokens import SpecialTokens
 from minimapnet.text import parts, sources, tokens
@@ -20,8 +20,13 @@ from minimapnet.text import tokenizer as kinds
 from minimapnet.text.batches import SHORTEST, PackedRows, SentenceRows, TokenRows
 from minimapnet.text.sources import Source
 
-VERSION = 2  # of cleaning, of the split and of the files in the cache: another version is another key
+VERSION = 3  # of cleaning, of the split and of the files in the cache: another version is another key
 MIN_VOCAB_SIZE = 16
+MUCH_UNKNOWN, MOST_UNKNOWN = (
+    0.05,
+    0.9,
+)  # of a text's tokens that are [UNK]: above the one is a warning, above the other an end
+ADVICE = "use a tokenizer made from this text (wordpiece or characters, with more tokens), or one for its language"
 BAR = "{desc} {n_fmt} sentences [{elapsed}, {rate_fmt}]"
 
 
@@ -34,6 +39,7 @@ class Corpus:
     train: TokenRows
     validation: TokenRows
     test: TokenRows
+    unknown_share: float  # of the text's tokens that are [UNK]
 
     @property
     def vocab_size(self) -> int:
@@ -74,8 +80,8 @@ def load_corpus(
 
     However long the text, memory stays bounded: it is read block by block, and its tokens are memory-mapped files.
 
-    Raises InputError for a text or tokenizer that cannot be used, text too short for one row of each part, rows too short,
-    too small a vocabulary, and where `cache` cannot be written to.
+    Raises InputError for a text or tokenizer that cannot be used, text too short for one row of each part or nine tenths of
+    which are [UNK], rows too short, too small a vocabulary, and where `cache` cannot be written to.
     """
     fewest = 2 if packed else SHORTEST + 2
     if max_length < fewest:
@@ -89,7 +95,23 @@ def load_corpus(
         raise InputError(
             f"{text_source.name} is too short: of {max_length} tokens a row it gives {counts}; each needs at least one"
         )
-    return Corpus(text_source.name, chosen, **rows)
+    return Corpus(text_source.name, chosen, **rows, unknown_share=_unknown_share(text_source.name, written.values()))
+
+
+def _unknown_share(name: str, written: Iterable[tokens.Tokens]) -> float:
+    """Return the share of a text's tokens that are [UNK]. Raises InputError where there is hardly anything else."""
+    share = sum(part.unknown for part in written) / max(1, sum(part.text for part in written))
+    if share > MOST_UNKNOWN:
+        raise InputError(f"{share:.0%} of the tokens of {name} are [UNK]: its characters are not the tokenizer's; {ADVICE}")
+    return share
+
+
+def warn_of_unknown(text: Corpus) -> None:
+    """Tell the user where much of a text is [UNK], which a model learns to guess without having learnt anything."""
+    if text.unknown_share > MUCH_UNKNOWN:
+        tell(
+            f"warning: {text.unknown_share:.1%} of the tokens of {text.name} are [UNK], which the model will guess; {ADVICE}"
+        )
 
 
 def prepared(
