@@ -2,7 +2,6 @@
 
 import shlex
 import signal
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from minimapnet.cli import config_file
 from minimapnet.cli import options as option
 from minimapnet.cli.build_trainer import build_trainer
 from minimapnet.cli.model_folder import check_writable
-from minimapnet.errors import InputError
+from minimapnet.errors import InputError, tell
 from minimapnet.text.load import warn_of_unknown
 from minimapnet.training import checkpoint
 from minimapnet.training.dry_run import dry_run
@@ -73,7 +72,7 @@ def run(options) -> int:
     trainer = build_trainer(options, options.out)
     records = trainer.run(options.resume, on_begin=None if options.resume else partial(_begin, options, trainer))
     if trainer.stopped in ("SIGINT", "SIGTERM"):
-        print(f"minimapnet: stopped by {trainer.stopped} {_how_to_go_on(trainer, options.out)}", file=sys.stderr)
+        tell(f"stopped by {trainer.stopped} {_how_to_go_on(trainer, options.out)}")
         return 128 + signal.Signals[trainer.stopped]
     _report(trainer, records, options.out)
     return 0

@@ -13,13 +13,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from minimapnet import backend
 from minimapnet.experiments import candidates, curves, presets, processes, timing, training_runs
 from minimapnet.experiments.presets import CompareSettings, Run
 from minimapnet.experiments.processes import Job
 from minimapnet.files import no_new_empty
+from minimapnet.progress import progress
 from minimapnet.text.batches import unigram_entropy
 from minimapnet.text.load import Corpus, warn_of_unknown
 
@@ -109,7 +108,7 @@ def _all_runs(settings: CompareSettings, seed: int, job: Job) -> tuple[dict[Run,
     first, clock = next(iter(chosen)), Run("times", "all", seed)
     tried = {(run.experiment, run.proposal) for run in chosen if run.experiment != "warm"}
     timed = timing.steps_of(settings.timed_steps) * len(tried)
-    with tqdm(total=sum(chosen.values()) + timed, bar_format=BAR, disable=None) as bar:
+    with progress(total=sum(chosen.values()) + timed, bar_format=BAR) as bar:
 
         def on_steps(run, count):
             bar.set_description(f"{run.experiment}: {run.proposal}, seed {run.seed}", refresh=False)

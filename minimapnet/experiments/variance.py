@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy
-from tqdm import tqdm
 
 from minimapnet import backend
 from minimapnet.errors import InputError
 from minimapnet.experiments.candidates import DISJOINT, uniform_with_mapnet
 from minimapnet.model.bert import Bert
+from minimapnet.progress import progress
 from minimapnet.proposals.base import Proposal, Score, Scores
 from minimapnet.proposals.scores import exact_norm
 from minimapnet.text.batches import Batch, unigram_entropy
@@ -136,7 +136,7 @@ def variance(subject: ModelUnderTest, settings: Settings, seed: int) -> dict:
     model, sample = subject.model, fullest_rows(subject.text, settings.sentences, seed)
     warn_of_unknown(subject.text)
     exact, reports = CachedNorms(), {}
-    for k in tqdm(MASKED, unit="mask size", disable=None):
+    for k in progress(MASKED, unit="mask size"):
         tried = proposals(k, settings.candidates, exact, subject.mapnet)
         reports[k] = decompose_variance(model, sample.ids, k, settings.masks, seed, sample.maskable, proposals=tried)
     return {

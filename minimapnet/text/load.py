@@ -10,10 +10,10 @@ from pathlib import Path
 
 import tokenizers
 from tokenizers import Tokenizer
-from tqdm import tqdm
 
 from minimapnet.errors import InputError, tell
 from minimapnet.files import written_whole
+from minimapnet.progress import progress
 from minimapnet.special_tokens import SpecialTokens
 from minimapnet.text import parts, sources, tokens
 from minimapnet.text import tokenizer as kinds
@@ -149,7 +149,7 @@ def _once(source: Source) -> Callable[[], parts.Survey]:
 
 def _watched(source: Source, verb: str):
     """Return the source's documents, and show how many sentences went by, where somebody watches."""
-    with tqdm(desc=f"{source.name}: {verb}", bar_format=BAR, disable=None, leave=False) as bar:
+    with progress(desc=f"{source.name}: {verb}", bar_format=BAR, leave=False) as bar:
         for name, sentences in source.documents():
             yield name, sentences
             bar.update(len(sentences))

@@ -19,6 +19,7 @@ from minimapnet import backend
 from minimapnet.errors import InputError
 from minimapnet.model.bert import Bert
 from minimapnet.model.optimizer import AdamW
+from minimapnet.progress import progress
 from minimapnet.proposals.base import Proposal
 from minimapnet.training import checkpoint, run_fingerprint
 from minimapnet.training.checkpoint import only_writer
@@ -203,7 +204,7 @@ class Trainer:
     def _progress(self):
         if self.bar is not None:
             return nullcontext(self.bar)
-        return tqdm(total=self.settings.steps, initial=self.step, desc="train", bar_format=BAR, disable=None)
+        return progress(total=self.settings.steps, initial=self.step, desc="train", bar_format=BAR)
 
     def _diverged(self, reason: str) -> InputError:
         last = self.settings.steps - 1
