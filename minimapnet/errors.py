@@ -13,6 +13,7 @@ class InputError(ValueError):
 
 def tell(message: str) -> None:
     """Print a line on standard error; where there is none, or it is closed or full, nobody is told and the work goes on."""
+    line = " ".join(message.split()).encode(errors="backslashreplace").decode()  # paths may not be UTF-8
     with suppress(OSError, ValueError):
         if sys.stderr is not None:  # print would take standard output
-            print(f"minimapnet: {' '.join(message.split())}", file=sys.stderr, flush=True)
+            print(f"minimapnet: {line}", file=sys.stderr, flush=True)

@@ -21,6 +21,11 @@ def as_path(path) -> Path:
         raise InputError(f"a path is needed, as text or a Path, not {path!r}") from None
 
 
+def printable(path) -> str:
+    """Return a path as text that can be printed and written anywhere: bytes that are not UTF-8 become \\udc80 to \\udcff."""
+    return str(path).encode(errors="backslashreplace").decode()
+
+
 def read_text(file: Path, errors: str = "strict") -> str:
     """Return a file's text, without the byte order mark that some editors put before it.
 
@@ -131,4 +136,5 @@ def write_json(file: Path, content) -> None:
     Raises InputError as `written_whole` does, and ValueError for NaN.
     """
     with no_new_empty(Path(file).parent), written_whole(file) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # as JSON writes what is not UTF-8 in a path

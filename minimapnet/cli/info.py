@@ -11,7 +11,7 @@ from minimapnet import backend
 from minimapnet.cli import options as option
 from minimapnet.cli.model_folder import tokenizer_file
 from minimapnet.errors import InputError
-from minimapnet.files import write_json
+from minimapnet.files import printable, write_json
 from minimapnet.kernels import pool
 from minimapnet.model.bert import Bert
 from minimapnet.text import tokenizer
@@ -45,7 +45,7 @@ def run(options) -> None:
     else:
         folder = checkpoint.model_folder(options.folder)
         model = Bert.from_pretrained(folder)
-        known = [("model", str(folder)), *_size(model), *_tokenizer(folder), *_training(folder)]
+        known = [("model", printable(folder)), *_size(model), *_tokenizer(folder), *_training(folder)]
         shapes = {"parameters": model.shapes}
     if options.out:
         write_json(options.out, dict(known) | shapes)

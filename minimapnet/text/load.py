@@ -12,7 +12,7 @@ import tokenizers
 from tokenizers import Tokenizer
 
 from minimapnet.errors import InputError, tell
-from minimapnet.files import written_whole
+from minimapnet.files import read_text, written_whole
 from minimapnet.progress import progress
 from minimapnet.special_tokens import SpecialTokens
 from minimapnet.text import parts, sources, tokens
@@ -164,7 +164,7 @@ def _tokenizer(source: Source, cache: Path, kind: str, vocab_size: int, survey: 
         raise InputError(f"a vocabulary of {vocab_size} tokens is too small: {MIN_VOCAB_SIZE} are needed at least")
     file = cache / f"tokenizer-{_key(source.fingerprint, kind, vocab_size)}.json"
     with suppress(Exception):  # missing, or damaged from outside: the library has no narrower kind of error
-        return Tokenizer.from_file(str(file))
+        return Tokenizer.from_str(read_text(file))
     train = kinds.train_wordpiece if kind == "wordpiece" else kinds.characters
     if not survey().sample:
         raise InputError(f"{source.name} is too short: there is no sentence to train on")

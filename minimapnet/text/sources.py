@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from minimapnet.errors import InputError
-from minimapnet.files import as_path
+from minimapnet.files import as_path, printable
 from minimapnet.text import bibles, grammar, plain_files, python_docs
 
 GRAMMAR_SENTENCES = 100_000
@@ -48,7 +48,7 @@ def find(source: str | Path) -> Source:
         return Source(source, bibles.fingerprint(source), partial(bibles.documents, source))
     if not path.exists():
         raise InputError(f"there is no text {source}: give a file, a folder, or one of {', '.join(NAMES)}")
-    name = path.resolve().name
+    name = printable(path.resolve().name)
     name = f"./{name}" if name in NAMES else name
     return Source(name, plain_files.fingerprint(path), partial(plain_files.documents, path))
 
