@@ -38,10 +38,12 @@ class BertConfig:
     mlm_head: bool = field(default=True, kw_only=True)
 
     def __post_init__(self):
-        for name in SIZES:
+        for name, most in SIZES.items():
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a positive whole number, not {value!r}")
+            if value > most:
+                raise InputError(f"{name} must be at most {most:,}, not {value:,}: no model is so large")
         if self.hidden_size % self.num_attention_heads:
             raise InputError(
                 f"hidden_size {self.hidden_size} cannot be shared by num_attention_heads {self.num_attention_heads}"
@@ -70,12 +72,12 @@ class BertConfig:
         return ACTIVATIONS[self.hidden_act]
 
 
-SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-)
+SIZES = {  # and the largest that is believed
+    "vocab_size": 2**24,
+    "hidden_size": 2**16,
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 2**16,
+    "intermediate_size": 2**20,
+    "max_position_embeddings": 2**24,
+    "type_vocab_size": 2**16,
+}

@@ -57,6 +57,15 @@ MODULES = {
 HEAD = "cls.predictions."
 BIAS, OTHER_BIAS = "cls.predictions.decoder.bias", "cls.predictions.bias"  # two names for one vector
 DECODER, WORDS = "cls.predictions.decoder.weight", "embeddings.word_embeddings.weight"
+WRAPPERS = {
+    "module",
+    "model",
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+}  # parts of names, of PyTorch's
+ROUNDING = {"F64": 0.0, "F32": 2.0**-23, "F16": 2.0**-10, "BF16": 2.0**-7}  # what a dtype may change, of a value
+SMALLEST = 2.0**-24  # above 0 in half precision
 COUNTERS = {"embeddings.position_ids", "embeddings.token_type_ids"}  # 0, 1, 2, ... and zeros, in files of old
 
 
@@ -121,9 +130,13 @@ def _config(path: Path, fields: dict, **ours) -> BertConfig:
 
 
 def _by_plain_name(stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Return the tensors by today's names without `bert.`: old files say gamma and beta, and some have two names for one."""
+    """Return the tensors by today's names without `bert.` and what wrappers of PyTorch put into names.
+
+    Old files say gamma and beta, and some have two names for one.
+    """
     plain = {}
     for name, tensor in stored.items():
+        name = ".".join(part for part in name.split(".") if part not in WRAPPERS)
         name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name.removeprefix("bert."))
         name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
         if name in plain:
@@ -141,13 +154,17 @@ def _read_parameters(config: BertConfig, stored: dict[str, StoredTensor], folder
     for name, shape in shapes.items():
         for their_name in _their_names(name):
             _check(their_name, stored, _their_shape(name, shape), config, folder)
-    _check_unused(config, stored, shapes, folder)
+    _check_unused(config, stored, shapes)
     flat = numpy.empty(sum(map(math.prod, shapes.values())), config.dtype)
     for name, view in parameters.flat_views(flat, shapes).items():
         theirs = _their_names(name)
         for their_name, part in zip(theirs, numpy.split(view, len(theirs), axis=-1), strict=True):
-            value = stored[their_name].read()
+            with numpy.errstate(over="ignore"):  # double to single precision, which is looked at below
+                value = stored[their_name].read().astype(config.dtype, copy=False)
+            _check_finite(value, stored[their_name])
             part[...] = value.T if _lies_transposed(name, view.shape) else value
+    if config.mlm_head and config.tie_word_embeddings and DECODER in stored:
+        _check_tied(stored, config, folder)
     return flat
 
 
@@ -168,16 +185,32 @@ def _check(name: str, stored: dict[str, StoredTensor], shape: tuple[int, ...], c
         raise InputError(f"{tensor.path} has {tensor.name} as {tensor.dtype}, which is none of {known}")
 
 
-def _check_unused(config: BertConfig, stored: dict[str, StoredTensor], shapes: dict, folder: Path) -> None:
+def _check_finite(value: numpy.ndarray, tensor: StoredTensor) -> None:
+    if not numpy.isfinite(value).all():
+        raise InputError(
+            f"{tensor.path} has {tensor.name} with values that are NaN, infinite or too large for {value.dtype}: take a "
+            "checkpoint from before training diverged, or fetch it again"
+        )
+
+
+def _check_tied(stored: dict[str, StoredTensor], config: BertConfig, folder: Path) -> None:
+    """Raise InputError unless a decoder that is stored beside the words is the same, but for the rounding of its dtype."""
+    words, decoder = stored[WORDS], stored[DECODER]
+    _check(DECODER, stored, words.shape, config, folder)
+    value = decoder.read()
+    _check_finite(value, decoder)
+    rounding = abs(ROUNDING[words.dtype] - ROUNDING[decoder.dtype]) and max(ROUNDING[words.dtype], ROUNDING[decoder.dtype])
+    if not numpy.allclose(value, words.read(), rtol=rounding, atol=SMALLEST if rounding else 0.0):
+        raise InputError(
+            f"{decoder.path} has {decoder.name} that differs from {words.name}, but {CONFIG} ties the two: set "
+            "tie_word_embeddings to false there"
+        )
+
+
+def _check_unused(config: BertConfig, stored: dict[str, StoredTensor], shapes: dict) -> None:
     """Raise InputError for a tensor of the encoder or the head that would be left aside: the model would not be the same."""
     used = {their_name for name in shapes for their_name in _their_names(name)} | COUNTERS
-    if config.mlm_head and config.tie_word_embeddings and DECODER in stored:
-        _check(DECODER, stored, stored[WORDS].shape, config, folder)
-        if not numpy.array_equal(stored[DECODER].read(), stored[WORDS].read()):
-            raise InputError(
-                f"{stored[DECODER].path} has {DECODER} that differs from {stored[WORDS].name}, but {CONFIG} ties the two: "
-                "set tie_word_embeddings to false there"
-            )
+    if config.mlm_head and config.tie_word_embeddings:
         used.add(DECODER)
     for name, tensor in stored.items():
         if name.startswith(("embeddings.", "encoder.", HEAD)) and name not in used:
