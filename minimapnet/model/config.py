@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 
 from minimapnet.errors import InputError
 
-ACTIVATIONS = {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}  # Hugging Face's name -> kernel's form
+ACTIVATIONS = {  # Hugging Face's name -> the kernel's form
+    "gelu": "erf",
+    "gelu_python": "erf",
+    "gelu_new": "tanh",
+    "gelu_fast": "tanh",
+    "gelu_pytorch_tanh": "tanh",
+    "relu": "relu",
+}
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,8 @@ class BertConfig:
             object.__setattr__(self, "initializer_range", 1 / math.sqrt(self.hidden_size))
 
     @property
-    def gelu(self) -> str:
-        """The kernel's form of the activation: "erf" or "tanh"."""
+    def activation(self) -> str:
+        """The kernel's form of the activation: "erf" or "tanh" of GELU, or "relu"."""
         return ACTIVATIONS[self.hidden_act]
 
 

@@ -7,6 +7,7 @@ import numpy
 import pytest
 
 from minimapnet import Bert, backend, gradients
+from minimapnet.model.config import ACTIVATIONS
 from tests.helpers.pretrained_folders import (
     FIELDS,
     encoder,
@@ -66,9 +67,9 @@ def test_missing_config_entries_get_hugging_face_defaults(tmp_path):
     assert "vocab_size 30522" in message and "(30522, 4)" in message
 
 
-@pytest.mark.parametrize("act, form", [("gelu", "erf"), ("gelu_new", "tanh"), ("gelu_pytorch_tanh", "tanh")])
+@pytest.mark.parametrize("act, form", ACTIVATIONS.items())
 def test_the_activations_that_are_known(tmp_path, act, form):
-    assert Bert.from_pretrained(write_folder(tmp_path, hidden_act=act)).config.gelu == form
+    assert Bert.from_pretrained(write_folder(tmp_path, hidden_act=act)).config.activation == form
 
 
 def old_names(tensors):

@@ -13,7 +13,7 @@ from tests.helpers.pretrained_folders import encoder, masked_lm, refusal, write_
 @pytest.mark.parametrize(
     "changes, fragments",
     [
-        ({"hidden_act": "relu"}, ["hidden_act 'relu'", "gelu_new"]),
+        ({"hidden_act": "silu"}, ["hidden_act 'silu'", "gelu_new"]),
         ({"hidden_act": {"a": 1}}, ["hidden_act", "not text"]),
         ({"position_embedding_type": "relative_key"}, ["position_embedding_type 'relative_key'", "'absolute'"]),
         ({"is_decoder": True}, ["is_decoder True", "False"]),
