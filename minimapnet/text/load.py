@@ -83,7 +83,7 @@ def load_corpus(
     Raises InputError for a text or tokenizer that cannot be used, text too short for one row of each part or nine tenths of
     which are [UNK], rows too short, too small a vocabulary, and where `cache` cannot be written to.
     """
-    fewest = 2 if packed else SHORTEST + 2
+    fewest = 3 if packed else SHORTEST + 2  # of two tokens some rows would be [CLS] and [SEP]
     if max_length < fewest:
         raise InputError(f"a row of {max_length} tokens is too short: at least {fewest} are needed")
     text_source = sources.find(source)

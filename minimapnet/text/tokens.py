@@ -44,6 +44,7 @@ class _Part:
     def __init__(self, tokens, sentences, special: SpecialTokens):
         self.tokens, self.sentences, self.sep, self.unk = tokens, sentences, special.sep.id, special.unk.id
         self.text = self.unknown = 0
+        self._open = False
 
     def add(self, sentences: list[tuple[list[int], bool]]) -> None:
         """Add sentences, each its ids and whether a document ends with it."""
@@ -53,8 +54,10 @@ class _Part:
             flat += ids
             self.text += len(ids)
             self.unknown += ids.count(self.unk)
-            if last:
+            self._open = self._open or bool(ids)
+            if last and self._open:  # a document without tokens has no end either: no row is of [SEP] alone
                 flat.append(self.sep)
+                self._open = False
         self.tokens.add(flat)
         self.sentences.add(spans)
 

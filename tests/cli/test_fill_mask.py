@@ -163,6 +163,27 @@ def test_texts_that_cannot_be_used(folder, capsys, text, part):
     assert_refused(called(capsys, "fill-mask", folder, text), part)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["-[MASK]", "--[MASK]", "-[MASK] the", "---", "-the[MASK]", "--the [MASK]", "-{[MASK]}", "-1 [MASK]", "-", "--=[MASK]"],
+)
+def test_a_text_that_begins_with_a_dash(folder, capsys, text):
+    result = called(capsys, "fill-mask", folder, text)
+    if "[MASK]" in text:
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout == called(capsys, "fill-mask", folder, "--", text).stdout
+        assert result.stdout == called(capsys, "fill-mask", "--top", 5, folder, text, "--seed=3").stdout
+    else:
+        assert_refused(result, "the text has no [MASK]")
+
+
+def test_an_option_is_an_option_before_and_behind_such_a_text(folder, capsys):
+    assert_refused(called(capsys, "fill-mask", folder, "-[MASK]", "--tops", 3), "unrecognized arguments: --tops")
+    assert_refused(called(capsys, "fill-mask", folder, "-[MASK]", "-x"), "unrecognized arguments: -x")
+    assert_refused(called(capsys, "fill-mask", folder, "-[MASK]", "--top"), "--top: expected one argument")
+    assert len(guesses(called(capsys, "fill-mask", folder, "--top=2", "-[MASK]").stdout)[0]) == 2
+
+
 def test_the_longest_text_that_the_model_reads(folder, capsys):
     assert called(capsys, "fill-mask", folder, "[MASK]" * 10).returncode == 0
 

@@ -64,7 +64,7 @@ def assert_nothing_begun(folder):
         (("--hidden-size", "100000"), "--hidden-size: must be a whole number of at least 1 and at most 65536"),
         (("--hidden-size", "15"), "--hidden-size 15 cannot be shared by --heads 2"),
         (("--layers", "0"), "--layers: must be a whole number"),
-        (("--max-length", "1"), "--max-length: must be a whole number of at least 2"),
+        (("--max-length", "1"), "--max-length: must be a whole number of at least 3"),
         (("--max-length", "6", "--layout", "sentences"), "a row of 6 tokens is too short"),
         (("--max-length", "60000"), "is too short: "),
         (("--batch-size", "1000000"), "fewer than the 1000000 of a step"),
