@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from types import ModuleType
 
 from minimapnet.cli import config_file
 from minimapnet.cli.options import BAD_INPUT, Parser
@@ -80,8 +81,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)
-        if arguments[:1] == [name]:  # the others' files are not even imported: some draw, which takes long to load
-            module = importlib.import_module(f"minimapnet.cli.{name.replace('-', '_')}")
+        if arguments[:1] == [name]:
+            module = load(arguments)
             command.description = module.DESCRIPTION
             command.set_defaults(run=module.run)
             module.add(command)
@@ -92,6 +93,13 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
             config_file.set_defaults(command, file)
         options = parser.parse_args(arguments)
     return options
+
+
+def load(arguments: Sequence[str]) -> ModuleType | None:
+    """Import the file of the command that is asked for; the others' are not, since some draw, which takes long to load."""
+    if arguments[:1] and arguments[0] in COMMANDS:
+        return importlib.import_module(f"minimapnet.cli.{arguments[0].replace('-', '_')}")
+    return None
 
 
 def _refuse(message: str) -> int:
