@@ -22,10 +22,7 @@ from minimapnet.text.sources import Source
 
 VERSION = 3  # of cleaning, of the split and of the files in the cache: another version is another key
 MIN_VOCAB_SIZE = 16
-MUCH_UNKNOWN, MOST_UNKNOWN = (
-    0.05,
-    0.9,
-)  # of a text's tokens that are [UNK]: above the one is a warning, above the other an end
+MUCH_UNKNOWN, MOST_UNKNOWN = 0.05, 0.9  # of a text's tokens that are [UNK], for a warning and for a refusal
 ADVICE = "use a tokenizer made from this text (wordpiece or characters, with more tokens), or one for its language"
 BAR = "{desc} {n_fmt} sentences [{elapsed}, {rate_fmt}]"
 

@@ -186,6 +186,11 @@ def id_bound(tokenizer: Tokenizer) -> int:
     return 1 + max(tokenizer.get_vocab().values())
 
 
+def known_ids(tokenizer: Tokenizer) -> numpy.ndarray:
+    """Return the ids that are those of tokens, in order: int64 (n,)."""
+    return numpy.array(sorted(tokenizer.get_vocab().values()), numpy.int64)
+
+
 def encode_masked(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Return the ids of texts, without [CLS] and [SEP], in which [MASK], or what the tokenizer calls it, is that token."""
     mask = special_tokens(tokenizer).mask.text

@@ -48,7 +48,7 @@ def test_a_refusal_has_its_exit_code_and_never_goes_to_standard_output(tmp_path,
 
 
 @every_way
-def test_variance_and_its_workers(tmp_path, closed):
+def test_variance_measures(tmp_path, closed):
     result = shell(closed, "variance", "--preset", "smoke", "--cache", tmp_path / "cache", "--out", tmp_path / "out")
     assert (result.returncode, result.stderr) == (0, "")
     assert (tmp_path / "out/variance.json").exists()
