@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files: written so that they are either whole or not there, and read whatever program has written them."""
 
 import errno
 import json
@@ -9,6 +9,67 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from minimapnet.errors import InputError
+
+LFS_POINTER = "version https://git-lfs.github.com/spec/"
+
+
+def as_path(path) -> Path:
+    """Return `path` as a Path. Raises InputError for what is none, such as None."""
+    try:
+        return Path(path)
+    except TypeError:
+        raise InputError(f"a path is needed, as text or a Path, not {path!r}") from None
+
+
+def printable(path) -> str:
+    """Return a path as text that can be printed and written anywhere: bytes that are not UTF-8 become \\udc80 to \\udcff."""
+    return str(path).encode(errors="backslashreplace").decode()
+
+
+def read_text(file: Path, errors: str = "strict") -> str:
+    """Return a file's text, without the byte order mark that some editors put before it.
+
+    Raises InputError where it cannot be read, is not UTF-8, or is the pointer that Git LFS leaves in a file's place.
+    """
+    try:
+        text = file.read_bytes().decode("utf-8-sig", errors)  # line ends stay as they are
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8: {error}") from error
+    if text.startswith(LFS_POINTER):
+        raise InputError(lfs_pointer(file))
+    return text
+
+
+def lfs_pointer(file: Path) -> str:
+    """Return what is to be said of a file that only points to where Git LFS has its content."""
+    return f"{file} is a pointer of Git LFS, not the file itself: run git lfs pull in its folder"
+
+
+def read_lines(file: Path, errors: str = "strict") -> list[str]:
+    """Return a file's lines, which end at line feeds alone: U+2028, say, is a character as any other.
+
+    A carriage return before the line feed belongs to it. Raises InputError as `read_text`.
+    """
+    lines = [line.removesuffix("\r") for line in read_text(file, errors).split("\n")]
+    return lines if lines[-1] else lines[:-1]
+
+
+def read_json(file: Path) -> dict:
+    """Return the JSON object in a file.
+
+    Raises InputError where the file cannot be read, is not JSON, or holds something other than an object.
+    """
+    try:
+        content = json.loads(read_text(file))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file} must hold a JSON object, not a {type(content).__name__}")
+    return content
 
 
 @contextmanager
@@ -75,4 +136,5 @@ def write_json(file: Path, content) -> None:
     Raises InputError as `written_whole` does, and ValueError for NaN.
     """
     with no_new_empty(Path(file).parent), written_whole(file) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # as JSON writes what is not UTF-8 in a path

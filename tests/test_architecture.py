@@ -7,11 +7,24 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "minimapnet"
-FLOORS = {"errors": 0, "files": 1, "backend": 1, "kernels": 1, "plotting": 1, "text_tables": 1, "text": 2, "model": 2}
+FLOORS = {
+    "errors": 0,
+    "files": 1,
+    "backend": 1,
+    "kernels": 1,
+    "plotting": 1,
+    "text_tables": 1,
+    "special_tokens": 1,
+    "progress": 1,
+    "text": 2,
+    "model": 2,
+}
 FLOORS |= {"masks": 3, "gradient_norms": 3, "proposals": 4, "mapnet": 5, "variance": 5, "training": 6}
 FLOORS |= {"experiments": 7, "reports": 8, "cli": 9, "__main__": 10}
 HOST_AND_DEVICE = ("text", "model", "masks", "gradient_norms", "proposals", "mapnet", "variance")
-ONE_ROOM = dict.fromkeys(("errors", "files", "backend", "kernels", "plotting", "text_tables"), "ground")
+ONE_ROOM = dict.fromkeys(
+    ("errors", "files", "backend", "kernels", "plotting", "text_tables", "special_tokens", "progress"), "ground"
+)
 FACADE = "minimapnet"  # __init__.py offers what the rooms hold; no room goes through it
 
 

@@ -1,12 +1,13 @@
-"""Files that are whole or not there: links are written through, what is no file is refused, and nothing is left behind."""
+"""Files that are whole or not there, and how others are read: links, what is no file, line ends, byte order marks."""
 
 import os
 import socket
 
 import pytest
 
-from minimapnet import InputError
-from minimapnet.files import no_new_empty, write_json, written_whole
+from minimapnet import Bert, BertConfig, InputError
+from minimapnet.files import no_new_empty, read_json, read_lines, read_text, write_json, written_whole
+from minimapnet.text.load import load_corpus
 from tests.helpers.command_cases import assert_refused, called
 
 
@@ -155,3 +156,48 @@ def test_a_folder_that_is_not_empty_stays(tmp_path):
         (tmp_path / "a/b").mkdir(parents=True)
         (tmp_path / "a/file").write_text("")
     assert names(tmp_path / "a") == ["file"]
+
+
+# Reading
+
+BREAKS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"  # where str.splitlines cuts as well
+
+
+def test_lines_end_at_line_feeds_alone(tmp_path):
+    file = tmp_path / "lines"
+    lines = [*BREAKS, *(f"a{letter}b" for letter in BREAKS), " blanks \t", "\u3000", "", "\rmiddle\rof", "last"]
+    for end in ("\n", "\r\n"):
+        for content in (end.join(lines), end.join(lines) + end):
+            file.write_bytes(content.encode())
+            assert read_lines(file) == lines
+            file.write_bytes(content.encode("utf-8-sig"))
+            assert read_lines(file) == lines
+    file.write_bytes(b"")
+    assert read_lines(file) == []
+
+
+def test_what_cannot_be_read_is_said_in_a_line(tmp_path):
+    (tmp_path / "latin").write_bytes("größe".encode("latin-1"))
+    (tmp_path / "pointer").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    cases = {
+        "latin": "latin is not UTF-8",
+        "pointer": "run git lfs pull",
+        "none": "none: No such file",
+        "": "Is a directory",
+    }
+    for name, part in cases.items():
+        for reader in (read_text, read_lines, read_json):
+            with pytest.raises(InputError, match=part) as caught:
+                reader(tmp_path / name)
+            assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("nothing", [None, 3, ["a"], {}, object()])
+def test_what_is_no_path(nothing):
+    for action in (Bert.from_pretrained, Bert(BertConfig(vocab_size=5)).save_pretrained, load_corpus_of):
+        with pytest.raises(InputError, match="a path is needed"):
+            action(nothing)
+
+
+def load_corpus_of(source):
+    return load_corpus(source, "cache")

@@ -510,9 +510,9 @@ for what, spoil in mistakes.items():
 
 # %% [markdown]
 # So these are read: `BertForMaskedLM` and `BertForPreTraining`, whose head for pairs of sentences is left aside;
-# weights in one file or in shards with an index, in float16, bfloat16, float32 or float64; the activations "gelu" and
-# "gelu_new"; decoders that share the word embedding, and decoders of their own. A `BertModel` is read as well, but it
-# has no head and so guesses nothing. Not read are models that only share a part of the name: RoBERTa, ALBERT,
+# weights in one file or in shards with an index, in float16, bfloat16, float32 or float64; the activations "gelu",
+# "gelu_new" and "relu"; decoders that share the word embedding, and decoders of their own. A `BertModel` is read as well,
+# but it has no head and so guesses nothing. Not read are models that only share a part of the name: RoBERTa, ALBERT,
 # DistilBERT and others. A DistilBERT, though, *is* a BERT, under other names: that is the third exercise.
 #
 # And the way back: `save_pretrained` writes a folder that transformers reads, to the last bit. So a model can be

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from minimapnet.errors import InputError
-from minimapnet.files import written_whole
+from minimapnet.files import read_text, written_whole
 
+RAW = "# Not all of this is UTF-8: paths have the bytes that they have on the disk.\n"
 NAMES = {bool: "true or false", str: "text in quotes", int: "a whole number", float: "a number"}
 LEFT_OUT = ("help", "config")  # of a file
 
@@ -40,8 +41,10 @@ def write(options: argparse.Namespace, file: Path, without: tuple[str, ...]) -> 
     written = (
         (name, v) for name, v in named if name not in (*LEFT_OUT, *without) and isinstance(v, int | float | str | Path)
     )
+    text = "".join(f"{name} = {_toml(value)}\n" for name, value in written)
     with written_whole(file) as temporary:
-        temporary.write_text("".join(f"{name} = {_toml(value)}\n" for name, value in written), encoding="utf-8")
+        content = text.encode(errors="surrogateescape")
+        temporary.write_bytes(content if _is_utf8(content) else RAW.encode() + content)
 
 
 def _by_name(command) -> dict[str, argparse.Action]:
@@ -52,12 +55,20 @@ def _by_name(command) -> dict[str, argparse.Action]:
 
 def _read(file: Path) -> dict:
     try:
-        with open(file, "rb") as opened:
-            return tomllib.load(opened)
-    except OSError as error:
-        raise InputError(f"cannot read the configuration {file}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # not TOML, or not even UTF-8
+        text = read_text(file, errors="surrogateescape")
+        return tomllib.loads(text if text.startswith(RAW) else read_text(file))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not TOML: {error}") from None
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _value(action: argparse.Action, value, where: str):

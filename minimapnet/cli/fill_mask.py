@@ -11,6 +11,8 @@ from minimapnet.cli import options as option
 from minimapnet.cli.model_folder import read_model
 from minimapnet.errors import InputError
 from minimapnet.files import write_json
+from minimapnet.text.batches import GivenRows
+from minimapnet.text.tokenizer import encode_masked, known_ids
 from minimapnet.training.setting_fields import whole
 
 DESCRIPTION = "Print a model's best guesses for each [MASK] of a text, with their probabilities."
@@ -39,7 +41,8 @@ def run(options) -> None:
     masked = numpy.flatnonzero(ids == model_files.model.config.mask_token_id)
     logits = backend.to_host(model_files.model.logits(ids[None]))[0, masked]  # (number of [MASK], V)
     probabilities = special.softmax(logits.astype(numpy.float64), axis=1)
-    best = [_best(row, model_files.tokenizer, options.top) for row in probabilities]
+    known = known_ids(model_files.tokenizer)
+    best = [_best(row, model_files.tokenizer, known, options.top) for row in probabilities]
     if options.out:
         as_tables = [[{"token": token, "probability": share} for token, share in guesses] for guesses in best]
         write_json(options.out, {"text": options.text, "masks": as_tables})
@@ -50,11 +53,13 @@ def run(options) -> None:
             print(f"{100 * share:8.2f} %  {_shown(token)}")
 
 
-def _best(probabilities: numpy.ndarray, tokenizer, top: int) -> list[tuple[str | None, float]]:
-    """Return the most probable tokens and their probabilities: probabilities (V,) -> `top` pairs."""
-    known = probabilities[: tokenizer.get_vocab_size()]
-    order = numpy.argsort(-known, kind="stable")[:top]
-    return [(tokenizer.id_to_token(int(guess)), float(known[guess])) for guess in order]
+def _best(probabilities: numpy.ndarray, tokenizer, known: numpy.ndarray, top: int) -> list[tuple[str | None, float]]:
+    """Return the most probable tokens and their probabilities: probabilities (V,) -> `top` pairs.
+
+    The model may have places for ids that are no token's: only the `known` ones are guessed.
+    """
+    order = known[numpy.argsort(-probabilities[known], kind="stable")[:top]]
+    return [(tokenizer.id_to_token(int(guess)), float(probabilities[guess])) for guess in order]
 
 
 def _ids(text: str, model_files) -> numpy.ndarray:
@@ -63,7 +68,8 @@ def _ids(text: str, model_files) -> numpy.ndarray:
         text.encode()
     except UnicodeEncodeError:
         raise InputError("the text is not UTF-8: type it in a terminal that writes UTF-8") from None
-    ids = numpy.array(model_files.tokenizer.encode(text).ids, numpy.int64)
+    rows = GivenRows(encode_masked(model_files.tokenizer, [text]), model_files.tokenizer)
+    ids = rows.batch([0]).ids[0]  # as in training
     if model_files.model.config.mask_token_id not in ids:
         raise InputError("the text has no [MASK]: put one, in capitals and brackets, where a token is to be guessed")
     longest = model_files.model.config.max_position_embeddings

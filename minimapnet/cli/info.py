@@ -11,7 +11,7 @@ from minimapnet import backend
 from minimapnet.cli import options as option
 from minimapnet.cli.model_folder import tokenizer_file
 from minimapnet.errors import InputError
-from minimapnet.files import write_json
+from minimapnet.files import printable, write_json
 from minimapnet.kernels import pool
 from minimapnet.model.bert import Bert
 from minimapnet.text import tokenizer
@@ -45,7 +45,7 @@ def run(options) -> None:
     else:
         folder = checkpoint.model_folder(options.folder)
         model = Bert.from_pretrained(folder)
-        known = [("model", str(folder)), *_size(model), *_tokenizer(folder), *_training(folder)]
+        known = [("model", printable(folder)), *_size(model), *_tokenizer(folder), *_training(folder)]
         shapes = {"parameters": model.shapes}
     if options.out:
         write_json(options.out, dict(known) | shapes)
@@ -121,10 +121,8 @@ def _tokenizer(folder: Path) -> list[tuple[str, str]]:
     if file is None:
         return [("tokenizer", "none in the folder")]
     read = tokenizer.read(file)
-    kind = type(read.model).__name__
-    return [
-        ("tokenizer", f"{file.name}: {kind} of {read.get_vocab_size():,} pieces, [MASK] is {read.token_to_id('[MASK]')}")
-    ]
+    kind, mask = type(read.model).__name__, tokenizer.special_tokens(read).mask
+    return [("tokenizer", f"{file.name}: {kind} of {read.get_vocab_size():,} pieces, {mask.text} is {mask.id}")]
 
 
 def _training(folder: Path) -> list[tuple[str, str]]:

@@ -7,11 +7,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from types import ModuleType
 
 from minimapnet.cli import config_file
 from minimapnet.cli.options import BAD_INPUT, Parser
-from minimapnet.errors import InputError
+from minimapnet.errors import InputError, tell
 
 COMMANDS = {  # each is a file of that name in `cli`
     "train": "train a masked language model",
@@ -26,6 +27,11 @@ CLOSED = 128 + 13  # SIGPIPE, which Windows does not name
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and give its exit code: 0, 2 for what cannot be used, 130 after Ctrl-C, 143 after SIGTERM."""
+    with _streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         with _sigterm_as_ctrl_c():
             if hasattr(sys.stdout, "reconfigure"):  # it has not in a notebook
@@ -36,15 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _refuse(str(error))
     except KeyboardInterrupt as stop:
-        print("minimapnet: stopped before the end", file=sys.stderr)
+        tell("stopped before the end")
         return TERMINATED if isinstance(stop, _Terminated) else INTERRUPTED
     except BrokenPipeError:  # whoever read what we print has read enough
-        _settle_output()
         return CLOSED
     except MemoryError:
         return _refuse("this does not fit into memory: make the model, the rows or a step smaller")
     except OSError as error:
-        _settle_output()
         return _refuse(f"{error.filename or 'cannot write what should be printed'}: {error.strerror or error}")
     return code
 
@@ -77,8 +81,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)
-        if arguments[:1] == [name]:  # the others' files are not even imported: some draw, which takes long to load
-            module = importlib.import_module(f"minimapnet.cli.{name.replace('-', '_')}")
+        if arguments[:1] == [name]:
+            module = load(arguments)
             command.description = module.DESCRIPTION
             command.set_defaults(run=module.run)
             module.add(command)
@@ -91,14 +95,50 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+def load(arguments: Sequence[str]) -> ModuleType | None:
+    """Import the file of the command that is asked for; the others' are not, since some draw, which takes long to load."""
+    if arguments[:1] and arguments[0] in COMMANDS:
+        return importlib.import_module(f"minimapnet.cli.{arguments[0].replace('-', '_')}")
+    return None
+
+
 def _refuse(message: str) -> int:
-    print(f"minimapnet: error: {' '.join(message.split())}", file=sys.stderr)
+    tell(f"error: {message}")
     return BAD_INPUT
 
 
-def _settle_output() -> None:
+@contextmanager
+def _streams() -> Iterator[None]:
+    """Let what is printed go nowhere where standard output or error is closed, or turns out to be by the end."""
+    _fill_closed()
+    with ExitStack() as stack:
+        for name, redirect in (("stdout", redirect_stdout), ("stderr", redirect_stderr)):
+            if getattr(getattr(sys, name), "closed", getattr(sys, name) is None):
+                stack.enter_context(redirect(stack.enter_context(open(os.devnull, "w"))))
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                _settle(stream)
+
+
+def _fill_closed() -> None:
+    """Open the numbers 0 to 2 where they are closed: a file of ours would get one of them, and be written to by mistake."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(nowhere, number)
+    if nowhere > 2:
+        os.close(nowhere)
+    else:
+        os.set_inheritable(nowhere, True)  # by worker processes, as the others
+
+
+def _settle(stream) -> None:
     """Print what is still to be printed, or where that cannot be, let it go nowhere: Python would try again at its end."""
     try:
-        sys.stdout.flush()
+        stream.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -44,11 +44,11 @@ def read_model(named: Path) -> Found:
     """
     folder = checkpoint.model_folder(named)
     model, pieces = Bert.from_pretrained(folder), read_tokenizer(folder)
-    count, mask = pieces.get_vocab_size(), pieces.token_to_id("[MASK]")
+    count, mask = tokenizer.id_bound(pieces), tokenizer.special_tokens(pieces).mask.id
     if count > model.config.vocab_size:
         raise InputError(
-            f"the tokenizer in {folder} has {count} pieces, the model only {model.config.vocab_size}: they do not belong "
-            "together"
+            f"the tokenizer in {folder} has ids for {count} pieces, the model only {model.config.vocab_size}: they "
+            "do not belong together"
         )
     if mask != model.config.mask_token_id:
         raise InputError(

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from minimapnet import backend
 from minimapnet.training.setting_fields import Number, whole
 
 BAD_INPUT = 2  # exit code
+OPTION = re.compile(r"--?[a-zA-Z][^\[\]<>{}|=]*(=|$)|-\d", re.DOTALL)  # and negative numbers, for which argparse looks
 NO_CHANCE = "changes nothing, as nothing here is drawn; taken so that one configuration file can serve several commands"
 
 
@@ -17,6 +19,10 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options, allow_abbrev=False)
+
+    def _parse_optional(self, argument):
+        """Take as an option only what looks like one: a text such as "-[MASK]" or "--<mask> of" is an argument."""
+        return super()._parse_optional(argument) if OPTION.match(argument) else None
 
     def error(self, message):
         self.exit(BAD_INPUT, f"minimapnet: error: {' '.join(message.split())} (see {self.prog} -h)\n")

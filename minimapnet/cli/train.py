@@ -2,7 +2,6 @@
 
 import shlex
 import signal
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from minimapnet.cli import config_file
 from minimapnet.cli import options as option
 from minimapnet.cli.build_trainer import build_trainer
 from minimapnet.cli.model_folder import check_writable
-from minimapnet.errors import InputError
+from minimapnet.errors import InputError, tell
+from minimapnet.text.load import warn_of_unknown
 from minimapnet.training import checkpoint
 from minimapnet.training.dry_run import dry_run
 from minimapnet.training.settings import CorpusSettings, MaskSettings, ModelSettings, TrainSettings
@@ -70,22 +70,25 @@ def run(options) -> int:
         )
     check_writable(options.out)
     trainer = build_trainer(options, options.out)
-    records = trainer.run(options.resume, on_begin=None if options.resume else partial(_write_options, options))
+    records = trainer.run(options.resume, on_begin=None if options.resume else partial(_begin, options, trainer))
     if trainer.stopped in ("SIGINT", "SIGTERM"):
-        print(f"minimapnet: stopped by {trainer.stopped} {_how_to_go_on(trainer, options.out)}", file=sys.stderr)
+        tell(f"stopped by {trainer.stopped} {_how_to_go_on(trainer, options.out)}")
         return 128 + signal.Signals[trainer.stopped]
     _report(trainer, records, options.out)
     return 0
 
 
-def _write_options(options) -> None:
+def _begin(options, trainer: Trainer) -> None:
+    warn_of_unknown(trainer.text)
     config_file.write(options, options.out / OPTIONS, OF_A_CALL)
 
 
 def _dry_run(options) -> int:
     if options.resume:
         raise InputError("--dry-run measures a run that has not begun: leave out --resume")
-    print(dry_run(build_trainer(options, None)))
+    trainer = build_trainer(options, None)
+    warn_of_unknown(trainer.text)
+    print(dry_run(trainer))
     return 0
 
 
@@ -94,11 +97,12 @@ def _report(trainer: Trainer, records: list[dict], out: Path) -> None:
         print(f"Stopped by --max-minutes {_how_to_go_on(trainer, out)}")
     judged = [record for record in records if "validation_loss" in record]
     print(f"Trained on {trainer.text.name} for {trainer.step:,} steps in {trainer.seconds:,.1f} seconds.")
+    print(f"Of its tokens {trainer.text.unknown_share:.2%} are [UNK].")
     for name, found in (("at first", judged[:1]), ("at last", judged[-1:])):  # none where the log was taken away
         for record in found:
             print(f"Validation loss {name}: {record['validation_loss']:.3f} nats per masked token (step {record['step']:,})")
     print(f"The model is in {checkpoint.model_folder(out)}, and the log in {out / 'log.jsonl'}. Let it guess:")
-    print(f'  minimapnet fill-mask {shlex.quote(str(out))} "the [MASK] is"')
+    print(f'  minimapnet fill-mask {shlex.quote(str(out))} "the {trainer.text.special.mask.text} is"')
 
 
 def _how_to_go_on(trainer: Trainer, out: Path) -> str:

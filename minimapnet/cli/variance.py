@@ -4,6 +4,7 @@ from minimapnet import backend
 from minimapnet.cli import model_folder
 from minimapnet.cli import options as option
 from minimapnet.experiments import variance
+from minimapnet.files import printable
 from minimapnet.reports import variance as report
 from minimapnet.training.settings import CorpusSettings
 
@@ -49,4 +50,4 @@ def _subject(options, settings) -> variance.ModelUnderTest:
         return variance.train_model(options.text, options.cache, settings.training, options.seed)
     model_files = model_folder.read_model(options.checkpoint)
     tokenizer = model_folder.tokenizer_file(model_files.folder)
-    return variance.load_model(model_files.model, str(options.checkpoint), options.text, options.cache, tokenizer)
+    return variance.load_model(model_files.model, printable(options.checkpoint), options.text, options.cache, tokenizer)

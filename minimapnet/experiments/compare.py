@@ -13,15 +13,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from minimapnet import backend
 from minimapnet.experiments import candidates, curves, presets, processes, timing, training_runs
 from minimapnet.experiments.presets import CompareSettings, Run
 from minimapnet.experiments.processes import Job
 from minimapnet.files import no_new_empty
+from minimapnet.progress import progress
 from minimapnet.text.batches import unigram_entropy
-from minimapnet.text.load import Corpus
+from minimapnet.text.load import Corpus, warn_of_unknown
 
 try:
     import fcntl
@@ -45,6 +44,7 @@ def compare(source: str, preset: str, seed: int, cache: Path, folder: Path, seed
         chosen = {name: replace(getattr(settings, name), seeds=seeds) for name in ("scratch", "branches")}
         settings = replace(settings, **chosen)
     text = training_runs.read_text(source, cache, settings)  # before any run, and into the cache
+    warn_of_unknown(text)
     with _folder_of_runs(folder) as run_folder:
         job = Job(settings, str(source), cache, Path(run_folder), backend.name)
         results_by_run, times = _all_runs(settings, seed, job)
@@ -108,7 +108,7 @@ def _all_runs(settings: CompareSettings, seed: int, job: Job) -> tuple[dict[Run,
     first, clock = next(iter(chosen)), Run("times", "all", seed)
     tried = {(run.experiment, run.proposal) for run in chosen if run.experiment != "warm"}
     timed = timing.steps_of(settings.timed_steps) * len(tried)
-    with tqdm(total=sum(chosen.values()) + timed, bar_format=BAR, disable=None) as bar:
+    with progress(total=sum(chosen.values()) + timed, bar_format=BAR) as bar:
 
         def on_steps(run, count):
             bar.set_description(f"{run.experiment}: {run.proposal}, seed {run.seed}", refresh=False)
@@ -153,6 +153,7 @@ def _about(text: Corpus, settings: CompareSettings) -> dict:
         "train_rows": len(text.train),
         "validation_rows": min(len(text.validation), settings.text.validation_rows),
         "vocabulary": text.vocab_size,
+        "unknown_share": text.unknown_share,
         "max_length": settings.text.max_length,
         "unigram_entropy": unigram_entropy(text.train, text.validation, text.vocab_size),
         "true_entropy": training_runs.true_entropy(text),

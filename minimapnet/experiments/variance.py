@@ -10,16 +10,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy
-from tqdm import tqdm
 
 from minimapnet import backend
 from minimapnet.errors import InputError
 from minimapnet.experiments.candidates import DISJOINT, uniform_with_mapnet
 from minimapnet.model.bert import Bert
+from minimapnet.progress import progress
 from minimapnet.proposals.base import Proposal, Score, Scores
 from minimapnet.proposals.scores import exact_norm
 from minimapnet.text.batches import Batch, unigram_entropy
-from minimapnet.text.load import Corpus, load_corpus
+from minimapnet.text.load import Corpus, load_corpus, warn_of_unknown
 from minimapnet.training import proposal_registry
 from minimapnet.training.evaluation import Evaluation
 from minimapnet.training.settings import ModelSettings, TrainSettings
@@ -134,12 +134,14 @@ def variance(subject: ModelUnderTest, settings: Settings, seed: int) -> dict:
     Raises InputError for too little text.
     """
     model, sample = subject.model, fullest_rows(subject.text, settings.sentences, seed)
+    warn_of_unknown(subject.text)
     exact, reports = CachedNorms(), {}
-    for k in tqdm(MASKED, unit="mask size", disable=None):
+    for k in progress(MASKED, unit="mask size"):
         tried = proposals(k, settings.candidates, exact, subject.mapnet)
         reports[k] = decompose_variance(model, sample.ids, k, settings.masks, seed, sample.maskable, proposals=tried)
     return {
         "text": subject.text.name,
+        "unknown_share": subject.text.unknown_share,
         "backend": backend.name,
         "seed": seed,
         "settings": asdict(settings),

@@ -72,6 +72,13 @@ extern "C" __global__ void gelu_tanh(const real* x, real* y, real* slope, int64 
     }
 }
 
+extern "C" __global__ void relu(const real* x, real* y, real* slope, int64 size) {
+    for (int64 i = first_place(); i < size; i += all_threads()) {
+        y[i] = x[i] <= 0 ? real(0) : x[i];  // NaN stays NaN
+        slope[i] = x[i] > 0 ? real(1) : real(0);
+    }
+}
+
 // ---- LayerNorm: a block a row.
 
 extern "C" __global__ void layernorm_forward(const real* x, const real* weight, const real* bias, real* y, real* xhat,

@@ -58,8 +58,8 @@ def _rows(array):
 
 
 def gelu_forward(x, form: str):
-    """Return (y, slope): y = x Phi(x) and slope = dy/dx, both of x's shape. `form` is "erf" or "tanh"."""
-    name = {"erf": "gelu_erf", "tanh": "gelu_tanh"}[form]
+    """Return (y, slope): y = x Phi(x) and slope = dy/dx, both of x's shape. `form`: "erf", "tanh", or "relu", max(x, 0)."""
+    name = {"erf": "gelu_erf", "tanh": "gelu_tanh", "relu": "relu"}[form]
     y, slope = cupy.empty(x.shape, x.dtype), cupy.empty(x.shape, x.dtype)
     _launch_flat(name, x.size, x.dtype, _read(x, x.dtype), y, slope, x.size)
     return y, slope

@@ -66,12 +66,14 @@ def _row_blocks(rows: int, width: int):
 def gelu_forward(x, form: str):
     """Return (y, slope): y = x Phi(x) and slope = dy/dx, both of x's shape. `form` is "erf" (exact) or "tanh".
 
+    The form "relu" is max(x, 0), whose slope at 0 is 0, as in PyTorch.
+
     The slope is made here, where Phi is at hand, so that each of the many backwards after it is one product.
     Source: Hendrycks and Gimpel 2016, arXiv 1606.08415.
     """
     y, slope = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
     flat_x, flat_y, flat_slope = np.ascontiguousarray(x).reshape(-1), y.reshape(-1), slope.reshape(-1)
-    block = {"erf": _gelu_erf_block, "tanh": _gelu_tanh_block}[form]
+    block = {"erf": _gelu_erf_block, "tanh": _gelu_tanh_block, "relu": _relu_block}[form]
     if form == "erf" and x.dtype == np.float64:
         block = _gelu_erf_block_float64
     for part in _row_blocks(flat_x.size, 1):
@@ -123,6 +125,11 @@ def _gelu_tanh_block(x, y, slope):
     slope *= y
     slope *= square
     slope += phi
+
+
+def _relu_block(x, y, slope):
+    np.maximum(x, 0, out=y)
+    np.greater(x, 0, out=slope, casting="unsafe")
 
 
 def layernorm_forward(x, weight, bias, eps: float):

@@ -18,7 +18,9 @@ def erf(x):
 
 
 def gelu_forward(x, form):
-    """y = x Phi(x), and the slope by the product rule."""
+    """y = x Phi(x), and the slope by the product rule; or y = max(x, 0)."""
+    if form == "relu":
+        return backend.xp.maximum(x, 0), (x > 0).astype(x.dtype)
     if form == "erf":
         phi = (1 + erf(x / math.sqrt(2))) / 2
         dphi = backend.xp.exp(-x * x / 2) / math.sqrt(2 * math.pi)

@@ -118,7 +118,7 @@ class Bert:
         """hidden (N, C) -> logits (N, V): transform, GELU, LayerNorm, decoder."""
         p = self.params
         x, transform_cache = self._linear("head.transform", hidden)  # (N, C)
-        x, gelu_cache = layers.gelu_forward(x, self.config.gelu)  # (N, C)
+        x, gelu_cache = layers.gelu_forward(x, self.config.activation)  # (N, C)
         x, norm_cache = self._norm("head.norm", x)  # (N, C)
         logits, decoder_cache = layers.decoder_forward(x, p[self.decoder_name], p["head.decoder.bias"])  # (N, V)
         return logits, (transform_cache, gelu_cache, norm_cache, decoder_cache)
@@ -246,7 +246,7 @@ class Bert:
     def ffn_forward(self, i, x, mask=None):
         """Feed-forward, residual and LayerNorm: x (..., C) -> (..., C); `mask` is dropout's, or None."""
         y, in_cache = self._linear(f"layer{i}.feed_in", x)  # (..., F)
-        y, gelu_cache = layers.gelu_forward(y, self.config.gelu)  # (..., F)
+        y, gelu_cache = layers.gelu_forward(y, self.config.activation)  # (..., F)
         y, out_cache = self._linear(f"layer{i}.feed_out", y)  # (..., C)
         y, mask = layers.dropout_forward(y, mask)
         y += x

@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 
 from minimapnet.errors import InputError
 
-ACTIVATIONS = {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}  # Hugging Face's name -> kernel's form
+ACTIVATIONS = {  # Hugging Face's name -> the kernel's form
+    "gelu": "erf",
+    "gelu_python": "erf",
+    "gelu_new": "tanh",
+    "gelu_fast": "tanh",
+    "gelu_pytorch_tanh": "tanh",
+    "relu": "relu",
+}
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,12 @@ class BertConfig:
     mlm_head: bool = field(default=True, kw_only=True)
 
     def __post_init__(self):
-        for name in SIZES:
+        for name, most in SIZES.items():
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a positive whole number, not {value!r}")
+            if value > most:
+                raise InputError(f"{name} must be at most {most:,}, not {value:,}: no model is so large")
         if self.hidden_size % self.num_attention_heads:
             raise InputError(
                 f"hidden_size {self.hidden_size} cannot be shared by num_attention_heads {self.num_attention_heads}"
@@ -65,17 +74,17 @@ class BertConfig:
             object.__setattr__(self, "initializer_range", 1 / math.sqrt(self.hidden_size))
 
     @property
-    def gelu(self) -> str:
-        """The kernel's form of the activation: "erf" or "tanh"."""
+    def activation(self) -> str:
+        """The kernel's form of the activation: "erf" or "tanh" of GELU, or "relu"."""
         return ACTIVATIONS[self.hidden_act]
 
 
-SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-)
+SIZES = {  # and the largest that is believed
+    "vocab_size": 2**24,
+    "hidden_size": 2**16,
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 2**16,
+    "intermediate_size": 2**20,
+    "max_position_embeddings": 2**24,
+    "type_vocab_size": 2**16,
+}

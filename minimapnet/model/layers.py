@@ -33,7 +33,7 @@ def linear_backward(dy, cache, name, accumulator):
 
 
 def gelu_forward(x, form):
-    """y = x Phi(x), elementwise. The cache is the slope dy/dx, of x's shape."""
+    """y = x Phi(x), elementwise, in the form "erf" or "tanh", or "relu", max(x, 0). The cache is the slope dy/dx."""
     return backend.kernels.gelu_forward(x, form)
 
 

@@ -1,8 +1,13 @@
 """The table of a BERT's parameters, and the one flat buffer that they all are in."""
 
 import math
+import os
+import sys
+
+import numpy
 
 from minimapnet import backend
+from minimapnet.errors import InputError
 from minimapnet.model.config import BertConfig
 
 # Every parameter, its shape and what it is. Weights are (in, out), so that a layer reads y = x @ W + b.
@@ -81,8 +86,25 @@ def flat_views(flat, shapes: dict[str, tuple[int, ...]]) -> dict:
 
 
 def empty_flat(shapes: dict[str, tuple[int, ...]], dtype: str):
-    """Return an uninitialised flat buffer for these shapes, on the device in use."""
-    return backend.xp.empty(sum(map(math.prod, shapes.values())), dtype)
+    """Return an uninitialised flat buffer for these shapes, on the device in use.
+
+    Raises InputError where it is larger than the host's memory: the system would promise it, and end the process later.
+    """
+    size = sum(map(math.prod, shapes.values()))
+    needed, there = size * numpy.dtype(dtype).itemsize, _host_memory()
+    if needed > there:
+        raise InputError(
+            f"{size:,} parameters take {needed >> 30:,} GiB, and there are {there >> 30:,}: make the model smaller"
+        )
+    return backend.xp.empty(size, dtype)
+
+
+def _host_memory() -> int:
+    """Return the bytes of the host's memory, more than any has where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return sys.maxsize
 
 
 def initialise(params: dict, config: BertConfig, seed: int) -> None:

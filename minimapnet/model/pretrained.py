@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy
 
-from minimapnet import backend
+from minimapnet import backend, special_tokens
 from minimapnet.errors import InputError
+from minimapnet.files import as_path, read_json, read_lines
 from minimapnet.model import parameters, safetensors_files
 from minimapnet.model.config import BertConfig
-from minimapnet.model.safetensors_files import CONFIG, StoredTensor, read_json
+from minimapnet.model.safetensors_files import CONFIG, StoredTensor
 
 # What Hugging Face's BertConfig takes where config.json is silent. The type of a default is the type of the field.
 DEFAULTS = {
@@ -56,6 +57,15 @@ MODULES = {
 HEAD = "cls.predictions."
 BIAS, OTHER_BIAS = "cls.predictions.decoder.bias", "cls.predictions.bias"  # two names for one vector
 DECODER, WORDS = "cls.predictions.decoder.weight", "embeddings.word_embeddings.weight"
+WRAPPERS = {
+    "module",
+    "model",
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+}  # parts of names, of PyTorch's
+ROUNDING = {"F64": 0.0, "F32": 2.0**-23, "F16": 2.0**-10, "BF16": 2.0**-7}  # what a dtype may change, of a value
+SMALLEST = 2.0**-24  # above 0 in half precision
 COUNTERS = {"embeddings.position_ids", "embeddings.token_type_ids"}  # 0, 1, 2, ... and zeros, in files of old
 
 
@@ -64,10 +74,10 @@ def load(folder, mask_token_id=None, pad_token_id=None, dtype="float32") -> tupl
 
     Raises InputError, in one line that names the file and the field or the tensor, for whatever is missing or does not fit.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}: fetch the model first, with its {CONFIG} and its weights")
-    fields = safetensors_files.read_json(folder / CONFIG)
+    fields = read_json(folder / CONFIG)
     stored = _by_plain_name(safetensors_files.stored_tensors(folder))
     architectures = fields.get("architectures")
     claims_head = isinstance(architectures, list) and any(name in architectures for name in WITH_HEAD)
@@ -99,7 +109,7 @@ def save(folder, config: BertConfig, params: dict) -> None:
         tensors[OTHER_BIAS] = tensors[BIAS]
         if config.tie_word_embeddings:  # transformers expects both names only where nothing is tied
             del tensors[BIAS]
-    safetensors_files.write_folder(Path(folder), fields, tensors)
+    safetensors_files.write_folder(as_path(folder), fields, tensors)
 
 
 def _config(path: Path, fields: dict, **ours) -> BertConfig:
@@ -120,9 +130,13 @@ def _config(path: Path, fields: dict, **ours) -> BertConfig:
 
 
 def _by_plain_name(stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Return the tensors by today's names without `bert.`: old files say gamma and beta, and some have two names for one."""
+    """Return the tensors by today's names without `bert.` and what wrappers of PyTorch put into names.
+
+    Old files say gamma and beta, and some have two names for one.
+    """
     plain = {}
     for name, tensor in stored.items():
+        name = ".".join(part for part in name.split(".") if part not in WRAPPERS)
         name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name.removeprefix("bert."))
         name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
         if name in plain:
@@ -140,13 +154,17 @@ def _read_parameters(config: BertConfig, stored: dict[str, StoredTensor], folder
     for name, shape in shapes.items():
         for their_name in _their_names(name):
             _check(their_name, stored, _their_shape(name, shape), config, folder)
-    _check_unused(config, stored, shapes, folder)
+    _check_unused(config, stored, shapes)
     flat = numpy.empty(sum(map(math.prod, shapes.values())), config.dtype)
     for name, view in parameters.flat_views(flat, shapes).items():
         theirs = _their_names(name)
         for their_name, part in zip(theirs, numpy.split(view, len(theirs), axis=-1), strict=True):
-            value = stored[their_name].read()
+            with numpy.errstate(over="ignore"):  # double to single precision, which is looked at below
+                value = stored[their_name].read().astype(config.dtype, copy=False)
+            _check_finite(value, stored[their_name])
             part[...] = value.T if _lies_transposed(name, view.shape) else value
+    if config.mlm_head and config.tie_word_embeddings and DECODER in stored:
+        _check_tied(stored, config, folder)
     return flat
 
 
@@ -167,16 +185,32 @@ def _check(name: str, stored: dict[str, StoredTensor], shape: tuple[int, ...], c
         raise InputError(f"{tensor.path} has {tensor.name} as {tensor.dtype}, which is none of {known}")
 
 
-def _check_unused(config: BertConfig, stored: dict[str, StoredTensor], shapes: dict, folder: Path) -> None:
+def _check_finite(value: numpy.ndarray, tensor: StoredTensor) -> None:
+    if not numpy.isfinite(value).all():
+        raise InputError(
+            f"{tensor.path} has {tensor.name} with values that are NaN, infinite or too large for {value.dtype}: take a "
+            "checkpoint from before training diverged, or fetch it again"
+        )
+
+
+def _check_tied(stored: dict[str, StoredTensor], config: BertConfig, folder: Path) -> None:
+    """Raise InputError unless a decoder that is stored beside the words is the same, but for the rounding of its dtype."""
+    words, decoder = stored[WORDS], stored[DECODER]
+    _check(DECODER, stored, words.shape, config, folder)
+    value = decoder.read()
+    _check_finite(value, decoder)
+    rounding = abs(ROUNDING[words.dtype] - ROUNDING[decoder.dtype]) and max(ROUNDING[words.dtype], ROUNDING[decoder.dtype])
+    if not numpy.allclose(value, words.read(), rtol=rounding, atol=SMALLEST if rounding else 0.0):
+        raise InputError(
+            f"{decoder.path} has {decoder.name} that differs from {words.name}, but {CONFIG} ties the two: set "
+            "tie_word_embeddings to false there"
+        )
+
+
+def _check_unused(config: BertConfig, stored: dict[str, StoredTensor], shapes: dict) -> None:
     """Raise InputError for a tensor of the encoder or the head that would be left aside: the model would not be the same."""
     used = {their_name for name in shapes for their_name in _their_names(name)} | COUNTERS
-    if config.mlm_head and config.tie_word_embeddings and DECODER in stored:
-        _check(DECODER, stored, stored[WORDS].shape, config, folder)
-        if not numpy.array_equal(stored[DECODER].read(), stored[WORDS].read()):
-            raise InputError(
-                f"{stored[DECODER].path} has {DECODER} that differs from {stored[WORDS].name}, but {CONFIG} ties the two: "
-                "set tie_word_embeddings to false there"
-            )
+    if config.mlm_head and config.tie_word_embeddings:
         used.add(DECODER)
     for name, tensor in stored.items():
         if name.startswith(("embeddings.", "encoder.", HEAD)) and name not in used:
@@ -207,9 +241,6 @@ def _their_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return part[::-1] if _lies_transposed(name, shape) else part
 
 
-USUAL = {"mask_token": "[MASK]", "pad_token": "[PAD]"}
-
-
 def token_id(folder: Path, config: dict, token: str, given: int | None) -> int | None:
     """Return the id of `token` ("mask_token" or "pad_token"), or None where nobody knows it.
 
@@ -234,24 +265,24 @@ def token_id(folder: Path, config: dict, token: str, given: int | None) -> int |
 
 def _from_tokenizer(folder: Path, token: str) -> tuple[int | None, str]:
     """Return the id that the tokenizer's files have for the token, and the name of the file that says so."""
-    spelling = _spelling(folder, token)
+    role, declared = token.removesuffix("_token"), _spelling(folder, token)
     for name, ids in (("tokenizer.json", _ids_of_tokenizer_json), ("vocab.txt", _ids_of_vocab_txt)):
         if (folder / name).is_file():
-            token_id = ids(folder / name).get(spelling)
-            if token_id is not None:
-                return token_id, name
+            special = special_tokens.find(ids(folder / name), {role: declared}).get(role)
+            if special is not None:
+                return special.id, name
     return None, ""
 
 
-def _spelling(folder: Path, token: str) -> str:
-    """Return the token as the tokenizer writes it, "[MASK]" where no file says otherwise."""
+def _spelling(folder: Path, token: str) -> str | None:
+    """Return the token as the files beside the tokenizer's write it, or None where they do not say."""
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
             entry = read_json(folder / name).get(token)
             spelling = entry.get("content") if isinstance(entry, dict) else entry
             if isinstance(spelling, str):
                 return spelling
-    return USUAL[token]
+    return None
 
 
 def _ids_of_tokenizer_json(path: Path) -> dict[str, int]:
@@ -259,6 +290,8 @@ def _ids_of_tokenizer_json(path: Path) -> dict[str, int]:
     model, added = tokenizer.get("model"), tokenizer.get("added_tokens")
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     ids = dict(vocabulary) if isinstance(vocabulary, dict) else {}
+    if isinstance(vocabulary, list):  # Unigram's: a token's place is its id
+        ids = {entry[0]: number for number, entry in enumerate(vocabulary) if isinstance(entry, list) and entry}
     for entry in added if isinstance(added, list) else []:
         if isinstance(entry, dict) and isinstance(entry.get("content"), str):
             ids[entry["content"]] = entry.get("id")
@@ -266,8 +299,4 @@ def _ids_of_tokenizer_json(path: Path) -> dict[str, int]:
 
 
 def _ids_of_vocab_txt(path: Path) -> dict[str, int]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: tokens may be exotic line breaks
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    return {line: number for number, line in enumerate(lines)}
+    return {line: number for number, line in enumerate(read_lines(path))}

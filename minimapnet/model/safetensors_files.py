@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from minimapnet.errors import InputError
-from minimapnet.files import written_whole
+from minimapnet.files import LFS_POINTER, lfs_pointer, read_json, written_whole
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -38,22 +38,6 @@ class StoredTensor:
         if self.dtype == "BF16":
             values = (values.astype("<u4") << 16).view("<f4")  # a bfloat16 is the upper half of a float32
         return values.reshape(self.shape)
-
-
-def read_json(path: Path) -> dict:
-    """Return the JSON object in a file.
-
-    Raises InputError where the file cannot be read, is not JSON, or holds something other than an object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # not JSON, or not even text
-        raise InputError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a JSON object, not a {type(content).__name__}")
-    return content
 
 
 def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
@@ -86,6 +70,9 @@ def _how_to_convert(folder: Path, name: str) -> str:
 
 def _read_header(path: Path) -> dict[str, StoredTensor]:
     try:
+        with open(path, "rb") as file:
+            if file.read(len(LFS_POINTER)) == LFS_POINTER.encode():
+                raise InputError(lfs_pointer(path))
         with safe_open(path, framework="np"):  # looks at the header, every offset, and the file's length
             pass
         with open(path, "rb") as file:

@@ -8,6 +8,7 @@ Axis letters: N rows, B of them in a batch, T tokens of a row.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,7 @@ import numpy
 from tokenizers import Tokenizer
 
 from minimapnet import backend
+from minimapnet.text.tokenizer import special_tokens
 from minimapnet.text.tokens import Tokens, growing, mapped
 
 SORTED_BATCHES = 16
@@ -38,7 +40,8 @@ class TokenRows(ABC):
 
     def __init__(self, tokens: numpy.ndarray, tokenizer: Tokenizer):
         self._tokens = tokens
-        self._cls, self._sep, self._pad = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]", "[PAD]"))
+        special = special_tokens(tokenizer)
+        self._cls, self._sep, self._pad = special.cls.id, special.sep.id, special.pad.id
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -111,6 +114,26 @@ class SentenceRows(TokenRows):
     def _spans(self, which):
         starts, lengths = self._rows[which].T
         return starts, lengths - 2
+
+
+class GivenRows(TokenRows):
+    """A text a row, each given by its token ids (at least one), as `SentenceRows` has them: [CLS] before, [SEP] behind."""
+
+    _closed = 1
+
+    def __init__(self, texts: Sequence[Sequence[int]], tokenizer: Tokenizer):
+        super().__init__(numpy.array([token for text in texts for token in text], numpy.int64), tokenizer)
+        self._counts = numpy.array([len(text) for text in texts], numpy.int64)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    @property
+    def lengths(self) -> numpy.ndarray:
+        return self._counts + 2
+
+    def _spans(self, which):
+        return (numpy.cumsum(self._counts) - self._counts)[which], self._counts[which]
 
 
 def _cut(part: Tokens, width: int) -> numpy.ndarray:

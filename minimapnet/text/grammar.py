@@ -19,6 +19,7 @@ from scipy import special
 
 from minimapnet import backend
 from minimapnet.errors import InputError
+from minimapnet.files import read_text
 
 MOST_OUTCOMES = 2**18  # of one group of draws: more would not be a small grammar
 CACHED = 2**16  # sums kept, for each group of draws
@@ -192,8 +193,10 @@ def read(file: str | Path | None = None) -> Grammar:
     """
     file = Path(file or default_file())
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = tomllib.loads(read_text(file))
+    except InputError:
+        raise
+    except ValueError as error:
         raise InputError(f"cannot read the grammar {file}: {error}".splitlines()[0]) from None
     try:
         return _build(content)
@@ -217,7 +220,7 @@ def _build(content: dict) -> Grammar:
 
 def _table(name: str, text: str) -> Table:
     """Read a table: one line of words, or a line of column names and then a line for every row."""
-    lines = [line.split() for line in text.splitlines() if line.strip()]
+    lines = [line.split() for line in text.split("\n") if line.strip()]
     if len(lines) == 1:
         lines = [["word"], *([word] for word in lines[0])]
     if any(len(line) != len(lines[0]) for line in lines):

@@ -2,25 +2,28 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import tokenizers
 from tokenizers import Tokenizer
-from tqdm import tqdm
 
-from minimapnet.errors import InputError
-from minimapnet.files import written_whole
+from minimapnet.errors import InputError, tell
+from minimapnet.files import read_text, written_whole
+from minimapnet.progress import progress
+from minimapnet.special_tokens import SpecialTokens
 from minimapnet.text import parts, sources, tokens
 from minimapnet.text import tokenizer as kinds
 from minimapnet.text.batches import SHORTEST, PackedRows, SentenceRows, TokenRows
 from minimapnet.text.sources import Source
 
-VERSION = 2  # of cleaning, of the split and of the files in the cache: another version is another key
+VERSION = 3  # of cleaning, of the split and of the files in the cache: another version is another key
 MIN_VOCAB_SIZE = 16
+MUCH_UNKNOWN, MOST_UNKNOWN = 0.05, 0.9  # of a text's tokens that are [UNK], for a warning and for a refusal
+ADVICE = "use a tokenizer made from this text (wordpiece or characters, with more tokens), or one for its language"
 BAR = "{desc} {n_fmt} sentences [{elapsed}, {rate_fmt}]"
 
 
@@ -33,21 +36,27 @@ class Corpus:
     train: TokenRows
     validation: TokenRows
     test: TokenRows
+    unknown_share: float  # of the text's tokens that are [UNK]
 
     @property
     def vocab_size(self) -> int:
-        """The number of tokens of the tokenizer."""
-        return self.tokenizer.get_vocab_size()
+        """The size of the vocabulary: the tokenizer's largest id plus 1."""
+        return kinds.id_bound(self.tokenizer)
+
+    @cached_property
+    def special(self) -> SpecialTokens:
+        """The tokenizer's special tokens."""
+        return kinds.special_tokens(self.tokenizer)
 
     @property
     def pad_token_id(self) -> int:
         """The number of [PAD]."""
-        return self.tokenizer.token_to_id("[PAD]")
+        return self.special.pad.id
 
     @property
     def mask_token_id(self) -> int:
         """The number of [MASK]."""
-        return self.tokenizer.token_to_id("[MASK]")
+        return self.special.mask.id
 
 
 def load_corpus(
@@ -68,10 +77,10 @@ def load_corpus(
 
     However long the text, memory stays bounded: it is read block by block, and its tokens are memory-mapped files.
 
-    Raises InputError for a text or tokenizer that cannot be used, text too short for one row of each part, rows too short,
-    too small a vocabulary, and where `cache` cannot be written to.
+    Raises InputError for a text or tokenizer that cannot be used, text too short for one row of each part or nine tenths of
+    which are [UNK], rows too short, too small a vocabulary, and where `cache` cannot be written to.
     """
-    fewest = 2 if packed else SHORTEST + 2
+    fewest = 3 if packed else SHORTEST + 2  # of two tokens some rows would be [CLS] and [SEP]
     if max_length < fewest:
         raise InputError(f"a row of {max_length} tokens is too short: at least {fewest} are needed")
     text_source = sources.find(source)
@@ -83,7 +92,23 @@ def load_corpus(
         raise InputError(
             f"{text_source.name} is too short: of {max_length} tokens a row it gives {counts}; each needs at least one"
         )
-    return Corpus(text_source.name, chosen, **rows)
+    return Corpus(text_source.name, chosen, **rows, unknown_share=_unknown_share(text_source.name, written.values()))
+
+
+def _unknown_share(name: str, written: Iterable[tokens.Tokens]) -> float:
+    """Return the share of a text's tokens that are [UNK]. Raises InputError where there is hardly anything else."""
+    share = sum(part.unknown for part in written) / max(1, sum(part.text for part in written))
+    if share > MOST_UNKNOWN:
+        raise InputError(f"{share:.0%} of the tokens of {name} are [UNK]: its characters are not the tokenizer's; {ADVICE}")
+    return share
+
+
+def warn_of_unknown(text: Corpus) -> None:
+    """Tell the user where much of a text is [UNK], which a model learns to guess without having learnt anything."""
+    if text.unknown_share > MUCH_UNKNOWN:
+        tell(
+            f"warning: {text.unknown_share:.1%} of the tokens of {text.name} are [UNK], which the model will guess; {ADVICE}"
+        )
 
 
 def prepared(
@@ -121,7 +146,7 @@ def _once(source: Source) -> Callable[[], parts.Survey]:
 
 def _watched(source: Source, verb: str):
     """Return the source's documents, and show how many sentences went by, where somebody watches."""
-    with tqdm(desc=f"{source.name}: {verb}", bar_format=BAR, disable=None, leave=False) as bar:
+    with progress(desc=f"{source.name}: {verb}", bar_format=BAR, leave=False) as bar:
         for name, sentences in source.documents():
             yield name, sentences
             bar.update(len(sentences))
@@ -136,7 +161,7 @@ def _tokenizer(source: Source, cache: Path, kind: str, vocab_size: int, survey: 
         raise InputError(f"a vocabulary of {vocab_size} tokens is too small: {MIN_VOCAB_SIZE} are needed at least")
     file = cache / f"tokenizer-{_key(source.fingerprint, kind, vocab_size)}.json"
     with suppress(Exception):  # missing, or damaged from outside: the library has no narrower kind of error
-        return Tokenizer.from_file(str(file))
+        return Tokenizer.from_str(read_text(file))
     train = kinds.train_wordpiece if kind == "wordpiece" else kinds.characters
     if not survey().sample:
         raise InputError(f"{source.name} is too short: there is no sentence to train on")

@@ -20,7 +20,8 @@ SAMPLE_CHARACTERS = 8_000_000  # of the training part, at most, for the tokenize
 
 def part_of(document: str) -> str:
     """Return the part that a document belongs to, from its name alone."""
-    share = int.from_bytes(hashlib.sha256(document.encode()).digest()[:4], "big") / 2**32  # [0, 1)
+    name = document.encode(errors="surrogateescape")  # a file's name need not be UTF-8
+    share = int.from_bytes(hashlib.sha256(name).digest()[:4], "big") / 2**32  # [0, 1)
     if share < HELD_OUT_SHARE:
         return VALIDATION
     return TEST if share < 2 * HELD_OUT_SHARE else TRAIN

@@ -25,8 +25,13 @@ def files(path: Path) -> list[tuple[str, Path]]:
     """
     if not path.exists():
         raise InputError(f"there is no file or folder {path}")
-    if not path.is_dir():
+    if path.is_file():
         return [("", path)]
+    if not path.is_dir():
+        raise InputError(
+            f"{path} is neither a file nor a folder but a pipe, a device or a socket, and texts are read more than once: "
+            "write what it gives into a file, and name that"
+        )
     places = [(file.relative_to(path), file) for file in sorted(path.rglob("*")) if file.is_file()]
     texts = [(place.as_posix(), file) for place, file in places if _is_text(place)]
     if not texts:
@@ -48,7 +53,7 @@ def fingerprint(path: Path) -> str:
                 content = hashlib.file_digest(opened, "sha256").hexdigest()
         except OSError as error:
             raise _unreadable(file, error) from None
-        digest.update(f"{place}\n{file.suffix}\n{content}\n".encode())
+        digest.update(f"{place}\n{file.suffix}\n{content}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from minimapnet.errors import InputError
+from minimapnet.files import as_path, printable
 from minimapnet.text import bibles, grammar, plain_files, python_docs
 
 GRAMMAR_SENTENCES = 100_000
@@ -38,16 +39,16 @@ def find(source: str | Path) -> Source:
 
     Raises InputError for a name or path that is not there, and a translation that is not installed.
     """
+    path = as_path(source)
     if source == "python-docs":
         return Source(source, python_docs.fingerprint(), python_docs.documents)
     if source == "grammar":
         return of_grammar(GRAMMAR_SENTENCES)
     if source in bibles.TRANSLATIONS:
         return Source(source, bibles.fingerprint(source), partial(bibles.documents, source))
-    path = Path(source)
     if not path.exists():
         raise InputError(f"there is no text {source}: give a file, a folder, or one of {', '.join(NAMES)}")
-    name = path.resolve().name
+    name = printable(path.resolve().name)
     name = f"./{name}" if name in NAMES else name
     return Source(name, plain_files.fingerprint(path), partial(plain_files.documents, path))
 

@@ -1,6 +1,7 @@
 """Tokenizers, by the `tokenizers` library: WordPiece trained on the corpus, characters, whole words, or one of the user's.
 
-All know [PAD], [UNK], [CLS], [SEP] and [MASK], and are saved in Hugging Face's form.
+All know [PAD], [UNK], [CLS], [SEP] and [MASK], the user's perhaps by other names (see `special_tokens`), and are saved in
+Hugging Face's form.
 
 Source of the pieces: Schuster and Nakajima 2012, Japanese and Korean voice search; used for BERT as in Devlin et al. 2018.
 """
@@ -15,9 +16,11 @@ import tokenizers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from minimapnet.errors import InputError
-from minimapnet.files import written_whole
+from minimapnet.files import read_lines, read_text, written_whole
+from minimapnet.special_tokens import USUAL, SpecialTokens, find
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SPECIAL = tuple(USUAL.values())
+NEVER_TEXT = "\0"  # texts with this character are refused
 VOCAB_SIZE = 2048
 LETTERS_SHARE = 4  # at most a quarter of the pieces are single characters; rarer ones become [UNK]
 
@@ -79,8 +82,9 @@ def _whole_words(words: Sequence[str]) -> Tokenizer:
 
 def _with_ends(tokenizer: Tokenizer) -> Tokenizer:
     """Let the tokenizer write [CLS] before and [SEP] behind a sentence."""
-    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    specials = find(tokenizer.get_vocab())
+    ends = [specials["cls"], specials["sep"]]
+    tokenizer.post_processor = processors.TemplateProcessing(single=[ends[0].text, "$A", ends[1].text], special_tokens=ends)
     return tokenizer
 
 
@@ -94,32 +98,46 @@ def read(file: str | Path) -> Tokenizer:
     """
     file = Path(file)
     try:
-        text = file.read_text(encoding="utf-8")
-        tokenizer = _from_pieces(text.splitlines()) if file.suffix == ".txt" else Tokenizer.from_str(text)
+        tokenizer = _from_pieces(read_lines(file)) if file.suffix == ".txt" else Tokenizer.from_str(read_text(file))
+    except InputError as error:
+        raise InputError(f"{error}; a tokenizer is a tokenizer.json or a vocab.txt") from None
     except Exception as error:  # the library has no narrower kind
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0]
         raise InputError(f"cannot read the tokenizer {file}: {reason}; give a tokenizer.json or a vocab.txt") from None
-    missing = [token for token in SPECIAL if tokenizer.token_to_id(token) is None]
-    if missing:
-        raise InputError(f"the tokenizer {file} has no {', '.join(missing)}: it needs {' '.join(SPECIAL)}")
+    try:
+        tokenizer.add_special_tokens([special.text for special in special_tokens(tokenizer)])  # those of the model alone
+    except InputError as error:
+        raise InputError(f"the tokenizer {file} {error}") from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
 
 
 def _from_pieces(pieces: list[str]) -> Tokenizer:
-    numbers = {piece.strip(): number for number, piece in enumerate(pieces)}
-    tokenizer = Tokenizer(models.WordPiece(numbers, unk_token="[UNK]"))
-    lower = all(piece == piece.lower() for piece in numbers if piece not in SPECIAL and not piece.startswith("[unused"))
+    numbers = {piece: number for number, piece in enumerate(pieces) if piece}  # an empty line has a number, but no piece
+    specials = find(numbers)
+    unknown = specials["unk"].text if "unk" in specials else USUAL["unk"]
+    tokenizer = Tokenizer(models.WordPiece(numbers, unk_token=unknown))
+    written = {special.text for special in specials.values()}
+    lower = all(piece == piece.lower() for piece in numbers if piece not in written and not piece.startswith("[unused"))
     tokenizer.normalizer, tokenizer.pre_tokenizer = (
         normalizers.BertNormalizer(lowercase=lower),
         pre_tokenizers.BertPreTokenizer(),
     )
     tokenizer.decoder = decoders.WordPiece()
-    if set(SPECIAL) <= set(numbers):
-        tokenizer.add_special_tokens(list(SPECIAL))
-        tokenizer = _with_ends(tokenizer)
-    return tokenizer
+    return _with_ends(tokenizer) if {"cls", "sep"} <= specials.keys() else tokenizer
+
+
+def special_tokens(tokenizer: Tokenizer) -> SpecialTokens:
+    """Return which of the tokenizer's tokens have the five roles.
+
+    Raises InputError where one is missing.
+    """
+    found = find(tokenizer.get_vocab())
+    missing = [usual for role, usual in USUAL.items() if role not in found]
+    if missing:
+        raise InputError(f"has no {', '.join(missing)}: it needs {' '.join(SPECIAL)}, or the like in other brackets")
+    return SpecialTokens(**found)
 
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:
@@ -127,7 +145,7 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
 
     Raises InputError where the folder cannot be written to.
     """
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
+    names = {f"{role}_token": special.text for role, special in find(tokenizer.get_vocab()).items()}
     config = {"tokenizer_class": "PreTrainedTokenizerFast", **names}
     contents = {
         "tokenizer.json": tokenizer.to_str(pretty=True),
@@ -139,10 +157,45 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def for_plain_text(tokenizer: Tokenizer) -> Tokenizer:
-    """Return a copy for reading text: where text says "[MASK]" or "[SEP]", these are the author's words, not ours."""
-    copy = Tokenizer.from_str(tokenizer.to_str())
-    copy.encode_special_tokens = True
+    """Return a copy for reading text: where text says "[MASK]" or "[SEP]", these are the author's words, not ours.
+
+    The copy knows the five special tokens by names that no text can have, since a model of whole words would find them in
+    its vocabulary even where the library does not look for them. The ids are the same; it writes no [CLS] and no [SEP].
+    """
+    content = json.loads(tokenizer.to_str())
+    hidden = {special.text: NEVER_TEXT + special.text for special in special_tokens(tokenizer)}
+    model, pieces = content["model"], content["model"].get("vocab")
+    if isinstance(pieces, dict):
+        model["vocab"] = {hidden.get(piece, piece): number for piece, number in pieces.items()}
+    elif pieces is not None:  # Unigram's, each with its score
+        model["vocab"] = [[hidden.get(piece, piece), score] for piece, score in pieces]
+    if model.get("unk_token"):
+        model["unk_token"] = hidden.get(model["unk_token"], model["unk_token"])
+    for token in content["added_tokens"]:
+        token["content"] = hidden.get(token["content"], token["content"])
+    copy = Tokenizer.from_str(json.dumps(content | {"post_processor": None}))
+    copy.encode_special_tokens = True  # nor are others, such as [unused1], looked for
     return copy
+
+
+def id_bound(tokenizer: Tokenizer) -> int:
+    """Return the largest id plus 1, the size that a model's vocabulary must have.
+
+    It is more than the number of tokens where ids are left out, such as that of a line that vocab.txt has twice.
+    """
+    return 1 + max(tokenizer.get_vocab().values())
+
+
+def known_ids(tokenizer: Tokenizer) -> numpy.ndarray:
+    """Return the ids that are those of tokens, in order: int64 (n,)."""
+    return numpy.array(sorted(tokenizer.get_vocab().values()), numpy.int64)
+
+
+def encode_masked(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Return the ids of texts, without [CLS] and [SEP], in which [MASK], or what the tokenizer calls it, is that token."""
+    mask = special_tokens(tokenizer).mask.text
+    encodings = tokenizer.encode_batch([text.replace(USUAL["mask"], mask) for text in texts], add_special_tokens=False)
+    return [encoding.ids for encoding in encodings]
 
 
 def continues_word(tokenizer: Tokenizer) -> numpy.ndarray:
@@ -153,7 +206,7 @@ def continues_word(tokenizer: Tokenizer) -> numpy.ndarray:
     if not isinstance(tokenizer.model, models.WordPiece):
         raise InputError("whole words are known by WordPiece tokenizers alone, whose tokens ## continue a word")
     prefix = tokenizer.model.continuing_subword_prefix
-    tokens = (tokenizer.id_to_token(token) for token in range(tokenizer.get_vocab_size()))
+    tokens = (tokenizer.id_to_token(token) for token in range(id_bound(tokenizer)))
     return numpy.array([token is not None and token.startswith(prefix) for token in tokens])
 
 

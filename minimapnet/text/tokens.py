@@ -15,8 +15,9 @@ import numpy
 from tokenizers import Tokenizer
 
 from minimapnet.files import written_whole
+from minimapnet.special_tokens import SpecialTokens
 from minimapnet.text.parts import PARTS
-from minimapnet.text.tokenizer import for_plain_text
+from minimapnet.text.tokenizer import for_plain_text, id_bound, special_tokens
 
 ENCODED_TOGETHER = 2048  # sentences
 ABOUT = "about.json"  # written last: where it is missing, the rest is not whole
@@ -24,19 +25,26 @@ ABOUT = "about.json"  # written last: where it is missing, the rest is not whole
 
 @dataclass(frozen=True)
 class Tokens:
-    """One part of a text, memory-mapped: tokens (n,) and sentences (S, 2), see above. folder is where they are."""
+    """One part of a text, memory-mapped: tokens (n,) and sentences (S, 2), see above. folder is where they are.
+
+    Of all its tokens `text` are of the text, which is all but [SEP], and `unknown` of them are [UNK].
+    """
 
     tokens: numpy.ndarray
     sentences: numpy.ndarray
     folder: Path
     part: str
+    text: int = 0
+    unknown: int = 0
 
 
 class _Part:
     """The two arrays of a part while they are written."""
 
-    def __init__(self, tokens, sentences, sep: int):
-        self.tokens, self.sentences, self.sep = tokens, sentences, sep
+    def __init__(self, tokens, sentences, special: SpecialTokens):
+        self.tokens, self.sentences, self.sep, self.unk = tokens, sentences, special.sep.id, special.unk.id
+        self.text = self.unknown = 0
+        self._open = False
 
     def add(self, sentences: list[tuple[list[int], bool]]) -> None:
         """Add sentences, each its ids and whether a document ends with it."""
@@ -44,8 +52,12 @@ class _Part:
         for ids, last in sentences:
             spans.append((self.tokens.length + len(flat), len(ids)))
             flat += ids
-            if last:
+            self.text += len(ids)
+            self.unknown += ids.count(self.unk)
+            self._open = self._open or bool(ids)
+            if last and self._open:  # a document without tokens has no end either: no row is of [SEP] alone
                 flat.append(self.sep)
+                self._open = False
         self.tokens.add(flat)
         self.sentences.add(spans)
 
@@ -55,14 +67,14 @@ def write(folder: Path, shared_out: Iterable[tuple[str, str, bool]], tokenizer: 
 
     Raises InputError where the folder cannot be written to.
     """
-    plain, sep = for_plain_text(tokenizer), tokenizer.token_to_id("[SEP]")
-    dtype = numpy.uint16 if tokenizer.get_vocab_size() <= 2**16 else numpy.uint32
+    plain, special = for_plain_text(tokenizer), special_tokens(tokenizer)
+    dtype = numpy.uint16 if id_bound(tokenizer) <= 2**16 else numpy.uint32
     with ExitStack() as stack:
         parts = {}
         for part in PARTS:
             tokens = stack.enter_context(growing(folder / f"{part}.npy", dtype))
             parts[part] = _Part(
-                tokens, stack.enter_context(growing(folder / f"{part}-sentences.npy", numpy.int64, (2,))), sep
+                tokens, stack.enter_context(growing(folder / f"{part}-sentences.npy", numpy.int64, (2,))), special
             )
         for block in _blocks(shared_out):
             encodings = plain.encode_batch([sentence for _, sentence, _ in block], add_special_tokens=False)
@@ -70,7 +82,7 @@ def write(folder: Path, shared_out: Iterable[tuple[str, str, bool]], tokenizer: 
             for part, arrays in parts.items():
                 arrays.add([(ids, last) for where, ids, last in coded if where == part])
     with written_whole(folder / ABOUT) as temporary:
-        counts = {name: [arrays.tokens.length, arrays.sentences.length] for name, arrays in parts.items()}
+        counts = {name: [p.tokens.length, p.sentences.length, p.text, p.unknown] for name, p in parts.items()}
         temporary.write_text(json.dumps(counts) + "\n", encoding="utf-8")
 
 
@@ -86,10 +98,11 @@ def read(folder: Path) -> dict[str, Tokens] | None:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         tokens_by_part = {}
         for part in PARTS:
-            arrays = Tokens(mapped(folder / f"{part}.npy"), mapped(folder / f"{part}-sentences.npy"), folder, part)
-            if [len(arrays.tokens), len(arrays.sentences)] != about[part]:
+            count, sentences, text, unknown = about[part]
+            arrays = mapped(folder / f"{part}.npy"), mapped(folder / f"{part}-sentences.npy")
+            if list(map(len, arrays)) != [count, sentences]:
                 return None
-            tokens_by_part[part] = arrays
+            tokens_by_part[part] = Tokens(*arrays, folder, part, text, unknown)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return tokens_by_part

@@ -25,10 +25,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from minimapnet import backend
-from minimapnet.errors import InputError
-from minimapnet.files import written_whole
+from minimapnet.errors import InputError, tell
+from minimapnet.files import read_json, written_whole
 from minimapnet.model import pretrained
-from minimapnet.model.safetensors_files import WEIGHTS, read_json
+from minimapnet.model.safetensors_files import WEIGHTS
 from minimapnet.text.tokenizer import save as save_tokenizer
 
 try:
@@ -107,7 +107,7 @@ def newest(folder) -> Checkpoint | None:
         try:
             return Checkpoint(path, step, _checked(path, step))
         except InputError as error:
-            print(f"minimapnet: warning: {error}; the one before it is looked for", file=sys.stderr)
+            tell(f"warning: {error}; the one before it is looked for")
     if checkpoints:
         raise InputError(f"no checkpoint in {folder} can be used: begin anew in another folder")
     return None

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from minimapnet.errors import InputError
-from minimapnet.files import written_whole
+from minimapnet.files import read_lines, written_whole
 
 LOG = "log.jsonl"
 
@@ -62,11 +62,11 @@ def _line(record: dict) -> str:
 def read(path: Path, last_step: int) -> list[dict]:
     """Return the records up to `last_step`: those before the first line that is none, or is of a later step."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
+        lines = read_lines(path, errors="replace")
+    except InputError:
+        if path.exists():
+            raise
         return []
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
     records = []
     for line in lines:
         try:

@@ -32,7 +32,7 @@ class CorpusSettings:
         shown="the checkpoint's; for a new model wordpiece",
     )
     vocab_size: int = setting(VOCAB_SIZE, "the most tokens that a new tokenizer knows", whole(16, 10**6))
-    max_length: int = setting(64, "tokens of a row", whole(2, 2**16))
+    max_length: int = setting(64, "tokens of a row", whole(3, 2**16))
     layout: str = setting(
         "packed", "rows full of text, or sentences: each in a row of its own, with padding", choices=("packed", "sentences")
     )

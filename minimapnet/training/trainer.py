@@ -19,6 +19,7 @@ from minimapnet import backend
 from minimapnet.errors import InputError
 from minimapnet.model.bert import Bert
 from minimapnet.model.optimizer import AdamW
+from minimapnet.progress import progress
 from minimapnet.proposals.base import Proposal
 from minimapnet.training import checkpoint, run_fingerprint
 from minimapnet.training.checkpoint import only_writer
@@ -203,7 +204,7 @@ class Trainer:
     def _progress(self):
         if self.bar is not None:
             return nullcontext(self.bar)
-        return tqdm(total=self.settings.steps, initial=self.step, desc="train", bar_format=BAR, disable=None)
+        return progress(total=self.settings.steps, initial=self.step, desc="train", bar_format=BAR)
 
     def _diverged(self, reason: str) -> InputError:
         last = self.settings.steps - 1
@@ -226,9 +227,9 @@ def _check_text(model: Bert, text, settings: TrainSettings) -> None:
         raise InputError(
             f"{text.name} gives {len(text.train)} rows to train on, fewer than the {settings.batch_size} of a step"
         )
-    vocabulary, longest = text.tokenizer.get_vocab_size(), int(text.train.lengths.max())
+    vocabulary, longest = text.vocab_size, int(text.train.lengths.max())
     if vocabulary > model.config.vocab_size:
-        raise InputError(f"the tokenizer has {vocabulary} pieces, the model only {model.config.vocab_size}")
+        raise InputError(f"the tokenizer has ids for {vocabulary} pieces, the model only {model.config.vocab_size}")
     if text.mask_token_id != model.config.mask_token_id:
         raise InputError(
             f"[MASK] is token {text.mask_token_id} of {text.name}, but {model.config.mask_token_id} of the model: "

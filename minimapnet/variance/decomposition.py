@@ -12,12 +12,12 @@ Axis letters: N sentences, R masks of each, P parameters, G groups of parameters
 """
 
 import numpy
-from tqdm import tqdm
 
 from minimapnet import backend
 from minimapnet.errors import InputError
 from minimapnet.gradient_norms.norms import sequence_squares
 from minimapnet.masks.uniform import UniformMasks
+from minimapnet.progress import progress
 from minimapnet.proposals.base import Proposal
 from minimapnet.proposals.pools import BatchPoolProposal
 from minimapnet.variance.accumulators import VarianceAccumulator, leave_one_out, share
@@ -56,7 +56,7 @@ def decompose_variance(
     trials = [_ProposalUnderTest(name, proposal, accumulator) for name, proposal in (proposals or {}).items()]
     draws = [_uniform(sentence, masks, seed, b) for b, sentence in enumerate(batch)]  # of (R, K)
     gradients = mean_gradients(model, accumulator.groups, batch, draws)
-    for b, sentence in enumerate(tqdm(batch, unit="sentence", disable=None, leave=False)):
+    for b, sentence in enumerate(progress(batch, unit="sentence", leave=False)):
         mean, squares = next(gradients)  # (P,), (G, R)
         accumulator.add(mean, squares)
         for trial in trials:

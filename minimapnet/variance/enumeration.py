@@ -5,9 +5,9 @@ and the groups, P parameters.
 """
 
 import numpy
-from tqdm import tqdm
 
 from minimapnet.masks.base import all_masks
+from minimapnet.progress import progress
 from minimapnet.variance.accumulators import RunningSum, share, whole_and_groups
 from minimapnet.variance.passes import Groups, mean_gradient, sentences
 from minimapnet.variance.report import Estimate, VarianceReport, Variances
@@ -26,7 +26,7 @@ def exact_variance(model, ids, k, maskable=None, attention_mask=None) -> Varianc
     masks = [all_masks(int(sentence.maskable.sum()), sentence.k) for sentence in batch]
     groups = Groups(model.shapes)
     running, columns = RunningSum(groups), {"data": [], "mask": [], "headroom": [], "square": []}
-    with tqdm(total=sum(map(len, masks)), unit="mask", disable=None, leave=False) as bar:
+    with progress(total=sum(map(len, masks)), unit="mask", leave=False) as bar:
         for sentence, chosen in zip(batch, masks, strict=True):
             positions = sentence.maskable[0].nonzero()[0][chosen]  # (R, K)
             mean, squares = mean_gradient(model, groups, sentence, positions)  # (P,), (G, R)

@@ -95,8 +95,16 @@ def test_files_that_cannot_be_read(tmp_path, capsys):
     assert_refused(called(capsys, "train", "--config", tmp_path / "no.toml"), "cannot read", "No such file or directory")
     assert_refused(called(capsys, "train", "--config", tmp_path), "cannot read", "Is a directory")
     (tmp_path / "latin.toml").write_bytes("text = 'größe'".encode("latin-1"))
-    assert_refused(called(capsys, "train", "--config", tmp_path / "latin.toml"), "is not TOML")
+    assert_refused(called(capsys, "train", "--config", tmp_path / "latin.toml"), "is not UTF-8")
     assert_refused(called(capsys, "train", "--config"), "--config: expected one argument")
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_byte_order_mark(tmp_path, end):
+    (tmp_path / "config.toml").write_bytes(b"\xef\xbb\xbfsteps = 7" + end + b"name = 'a'" + end)
+    command = small_command()
+    config_file.set_defaults(command, tmp_path / "config.toml")
+    assert (command.parse_args([]).steps, command.parse_args([]).name) == (7, "a")
 
 
 def small_command() -> Parser:

@@ -102,6 +102,21 @@ def test_all_pieces_are_no_more_than_there_are(tmp_path, capsys):
     assert len(guesses(result.stdout)[0]) == TOKENIZER.get_vocab_size()
 
 
+def test_ids_that_are_no_tokens_are_never_guessed(tmp_path, capsys):
+    """A vocab.txt that has a line twice leaves out the first one's id; the last piece is guessed as any other."""
+    pieces = sorted(TOKENIZER.get_vocab(), key=TOKENIZER.get_vocab().get)
+    lines = [*pieces[:6], pieces[6], *pieces[6:], "zz"]
+    numbers = {piece: number for number, piece in enumerate(lines)}
+    model = save(tmp_path / "model", extra=2)
+    (tmp_path / "model/tokenizer.json").unlink()
+    (tmp_path / "model/vocab.txt").write_text("\n".join(lines), encoding="utf-8")
+    model.params["head.decoder.bias"][[6, numbers["zz"]]] += 50  # of the id that is left out, and the last one
+    model.save_pretrained(tmp_path / "model")
+    found = guesses(called(capsys, "fill-mask", tmp_path / "model", "the [MASK] reads", "--top", 10_000).stdout)[0]
+    assert found[0][1] == "zz"
+    assert sorted(token for _, token in found) == sorted([*pieces, "zz"])
+
+
 def test_a_run_is_used_by_its_newest_checkpoint(tmp_path, capsys):
     for step, seed in ((1, 5), (2, 1)):
         model = Bert(save(tmp_path / "model").config, seed)
@@ -146,6 +161,27 @@ def test_a_folder_with_vocab_txt_alone(folder, capsys):
 )
 def test_texts_that_cannot_be_used(folder, capsys, text, part):
     assert_refused(called(capsys, "fill-mask", folder, text), part)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["-[MASK]", "--[MASK]", "-[MASK] the", "---", "-the[MASK]", "--the [MASK]", "-{[MASK]}", "-1 [MASK]", "-", "--=[MASK]"],
+)
+def test_a_text_that_begins_with_a_dash(folder, capsys, text):
+    result = called(capsys, "fill-mask", folder, text)
+    if "[MASK]" in text:
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout == called(capsys, "fill-mask", folder, "--", text).stdout
+        assert result.stdout == called(capsys, "fill-mask", "--top", 5, folder, text, "--seed=3").stdout
+    else:
+        assert_refused(result, "the text has no [MASK]")
+
+
+def test_an_option_is_an_option_before_and_behind_such_a_text(folder, capsys):
+    assert_refused(called(capsys, "fill-mask", folder, "-[MASK]", "--tops", 3), "unrecognized arguments: --tops")
+    assert_refused(called(capsys, "fill-mask", folder, "-[MASK]", "-x"), "unrecognized arguments: -x")
+    assert_refused(called(capsys, "fill-mask", folder, "-[MASK]", "--top"), "--top: expected one argument")
+    assert len(guesses(called(capsys, "fill-mask", folder, "--top=2", "-[MASK]").stdout)[0]) == 2
 
 
 def test_the_longest_text_that_the_model_reads(folder, capsys):
@@ -199,7 +235,7 @@ def another_tokenizer(folder):
         (without("config.json"), "cannot read"),
         (without("model.safetensors"), "has no model.safetensors"),
         (with_content("tokenizer.json", b"{}"), "cannot read the tokenizer"),
-        (with_content("tokenizer.json", b"\xff\xfe"), "tokenizer.json is not JSON"),
+        (with_content("tokenizer.json", b"\xff\xfe"), "tokenizer.json is not UTF-8"),
         (with_content("config.json", b"[]"), "must hold a JSON object"),
         (with_content("model.safetensors", b"not weights"), "is damaged or cut short"),
         (changed("config.json", model_type="roberta"), "has model_type 'roberta': only 'bert' can be loaded"),
@@ -208,7 +244,7 @@ def another_tokenizer(folder):
     ],
 )
 def test_folders_that_cannot_be_used(folder, capsys, change, part):
-    if "not JSON" in part:
+    if "not UTF-8" in part:
         changed("config.json", mask_token_id=None)(folder)  # so that the tokenizer is asked for it
     change(folder)
     assert_refused(called(capsys, "fill-mask", folder, "[MASK]"), part)
@@ -227,7 +263,7 @@ def test_an_encoder_alone_guesses_nothing(tmp_path, capsys):
 
 def test_a_tokenizer_of_another_kind_of_model(folder, capsys):
     """Without the five special tokens there is no [MASK] to put."""
-    (folder / "tokenizer.json").write_text(Tokenizer.from_str(TOKENIZER.to_str()).to_str().replace("[MASK]", "<mask>"))
+    (folder / "tokenizer.json").write_text(Tokenizer.from_str(TOKENIZER.to_str()).to_str().replace("[MASK]", "[HIDE]"))
     assert_refused(called(capsys, "fill-mask", folder, "[MASK]"), "has no [MASK]")
 
 

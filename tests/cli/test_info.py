@@ -63,7 +63,7 @@ def test_a_run(run, capsys):
     assert found["model"] == str(run / "step-00000020")
     assert found["layers"].startswith("3, 16 wide, 2 heads")
     assert f"{model.flat.size:,} parameters" in found["size"]
-    assert "WordPiece of 64 pieces, [MASK] is 4" in found["tokenizer"]
+    assert "WordPiece of 84 pieces, [MASK] is 4" in found["tokenizer"]
     records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     judged = [record for record in records if "validation_loss" in record]
     assert [record["step"] for record in judged] == [0, 10, 20]

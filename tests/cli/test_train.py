@@ -201,3 +201,12 @@ def test_a_signal_stops_it_with_a_checkpoint_to_go_on_from(folder, capsys, numbe
     words = shlex.split(last.split("go on by: ")[1])
     assert called(capsys, *words[1:], "--max-minutes", 1e-9).returncode == 0
     assert (folder / f"run/step-{step + 1:08d}/run.json").exists()
+
+
+@pytest.mark.parametrize("name", proposal_registry.KINDS)
+def test_the_shortest_rows_train_with_every_proposal(folder, capsys, name):
+    """Some have a single token to mask, beside [SEP]; a row of two could have none."""
+    options = train(folder, "--max-length", 3, "--batch-size", 40, "--steps", 3, "--proposal", name)
+    rows = made(options).text.train
+    assert rows.batch(range(len(rows))).maskable.sum(axis=1).min() == 1
+    assert called(capsys, *options).returncode == 0

@@ -26,6 +26,7 @@ CASES = {
     "one layer": {"num_hidden_layers": 1},
     "one layer, untied": {"num_hidden_layers": 1, "tie_word_embeddings": False},
     "four layers, tanh": {"num_hidden_layers": 4, "hidden_act": "gelu_new"},
+    "relu": {"hidden_act": "relu"},
     "one head": {"num_attention_heads": 1},
     "vocabulary larger than the sentence": {"vocab_size": 50},
     "wide": {"intermediate_size": 40},

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.oracle
 CASES = {
     "tied": {"num_hidden_layers": 2, "T": 12},
     "untied, tanh": {"num_hidden_layers": 2, "T": 12, "tie_word_embeddings": False, "hidden_act": "gelu_new"},
+    "relu": {"num_hidden_layers": 2, "T": 12, "hidden_act": "relu"},
     "one layer, long": {"num_hidden_layers": 1, "T": 40},
     "deep": {"num_hidden_layers": 8, "T": 20},
 }

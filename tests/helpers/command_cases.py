@@ -9,7 +9,7 @@ from minimapnet.cli.main import main
 from tests.helpers.text_cases import written
 
 ROOT = Path(__file__).parents[2]
-SIZES = tuple("--vocab-size 64 --max-length 12 --hidden-size 16 --layers 1 --heads 2 --batch-size 4".split())
+SIZES = tuple("--vocab-size 100 --max-length 12 --hidden-size 16 --layers 1 --heads 2 --batch-size 4".split())
 
 
 def environment() -> dict:

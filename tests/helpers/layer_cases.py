@@ -61,7 +61,7 @@ LINEAR = Case(
 
 
 def gelu(form):
-    """GELU in one of its two forms, at values of which some lie far out."""
+    """GELU in one of its two forms, or ReLU, at values of which some lie far out."""
     return Case(
         lambda v: layers.gelu_forward(v["x"], form),
         lambda dy, cache, accumulator: layers.gelu_backward(dy, cache),
@@ -129,6 +129,7 @@ LAYERS = {
     "linear": LINEAR,
     "gelu-erf": gelu("erf"),
     "gelu-tanh": gelu("tanh"),
+    "relu": gelu("relu"),
     "layernorm": LAYERNORM,
     "embedding": EMBEDDING,
     "decoder": DECODER,

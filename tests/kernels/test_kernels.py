@@ -80,7 +80,7 @@ def adamw(size, decayed, step, weight_decay):
 
 
 CASES = (
-    [gelu(width, form) for width in (*WIDTHS, 0) for form in ("erf", "tanh")]
+    [gelu(width, form) for width in (*WIDTHS, 0) for form in ("erf", "tanh", "relu")]
     + [layernorm_forward(width) for width in WIDTHS]
     + [layernorm_backward(width, *saved) for width in WIDTHS for saved in SAVED]
     + [softmax_forward(width, padded) for width in WIDTHS for padded in (False, True)]
@@ -200,6 +200,14 @@ def test_gelu_is_exact_wherever_it_bends(kernels, dtype, within):
     phi = special.erfc(-wide / math.sqrt(2)) / 2
     assert abs(y / wide - phi).max() < within
     assert abs(slope - phi - wide * numpy.exp(-wide * wide / 2) / math.sqrt(2 * math.pi)).max() < 4 * within
+
+
+@every_dtype
+def test_relu_is_flat_at_zero_and_hides_no_nan(kernels, dtype):
+    x = numpy.array([-numpy.inf, -2, -0.0, 0.0, 1e-30, 3, numpy.inf, numpy.nan], dtype)
+    y, slope = (backend.to_host(a) for a in kernels.gelu_forward(backend.to_device(x), "relu"))
+    numpy.testing.assert_array_equal(y, [0, 0, 0, 0, x[4], 3, numpy.inf, numpy.nan])
+    numpy.testing.assert_array_equal(slope, [0, 0, 0, 0, 1, 1, 1, 0])
 
 
 @every_dtype

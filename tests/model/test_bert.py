@@ -16,6 +16,7 @@ VARIANTS = {
     "one-layer": ({"num_hidden_layers": 1}, PLAIN),
     "four-layers": ({"num_hidden_layers": 4}, PLAIN),
     "tanh": ({"hidden_act": "gelu_new"}, PLAIN),
+    "relu": ({"hidden_act": "relu"}, PLAIN),
     "one-type": ({"type_vocab_size": 1}, PLAIN),
     "types": ({}, PLAIN | {"token_type_ids": tiny.TYPES}),
     "padded": ({}, PLAIN | {"attention_mask": tiny.PADDING}),
@@ -180,7 +181,9 @@ CONFIG_ERRORS = {
     "hidden_size must be a positive whole number, not 6.0": {"hidden_size": 6.0},
     "num_hidden_layers must be a positive whole number, not -1": {"num_hidden_layers": -1},
     "hidden_size 6 cannot be shared by num_attention_heads 4": {"num_attention_heads": 4},
-    "hidden_act 'relu' is not one of gelu, gelu_new, gelu_pytorch_tanh": {"hidden_act": "relu"},
+    "hidden_act 'silu' is not one of gelu, gelu_python, gelu_new, gelu_fast, gelu_pytorch_tanh, relu": {
+        "hidden_act": "silu"
+    },
     "dtype must be float32 or float64, not 'float16'": {"dtype": "float16"},
     "hidden_dropout_prob must be at least 0 and below 1, not 1.0": {"hidden_dropout_prob": 1.0},
     "layer_norm_eps must be positive, not 0.0": {"layer_norm_eps": 0.0},
@@ -202,8 +205,4 @@ def test_config_defaults():
     config = BertConfig(hidden_size=64, num_attention_heads=2)
     assert config.initializer_range == 1 / 8
     assert BertConfig(initializer_range=0.02).initializer_range == 0.02
-    assert [BertConfig(hidden_act=name).gelu for name in ("gelu", "gelu_new", "gelu_pytorch_tanh")] == [
-        "erf",
-        "tanh",
-        "tanh",
-    ]
+    assert [BertConfig(hidden_act=name).activation for name in ("gelu", "gelu_new", "relu")] == ["erf", "tanh", "relu"]

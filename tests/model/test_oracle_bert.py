@@ -24,6 +24,9 @@ CASES = {
     "one layer": {"num_hidden_layers": 1, "T": 40},
     "two layers, tanh, untied": {"num_hidden_layers": 2, "hidden_act": "gelu_new", "tie_word_embeddings": False, "T": 12},
     "three layers, tanh": {"num_hidden_layers": 3, "hidden_act": "gelu_pytorch_tanh", "num_attention_heads": 8, "T": 9},
+    "relu": {"num_hidden_layers": 2, "hidden_act": "relu", "T": 12},
+    "erf by another name": {"num_hidden_layers": 1, "hidden_act": "gelu_python", "T": 12},
+    "tanh by another name": {"num_hidden_layers": 1, "hidden_act": "gelu_fast", "T": 12},
     "four layers, untied": {"num_hidden_layers": 4, "tie_word_embeddings": False, "layer_norm_eps": 1e-5, "T": 17},
 }
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -212,7 +215,7 @@ def test_ids_that_their_tokenizer_saved(tmp_path):
     assert (config.mask_token_id, config.pad_token_id) == (tokenizer.mask_token_id, tokenizer.pad_token_id) == (6, 1)
 
 
-@pytest.mark.parametrize("changes", [{"hidden_act": "relu"}, {"is_decoder": True}])
+@pytest.mark.parametrize("changes", [{"hidden_act": "silu"}, {"is_decoder": True}])
 def test_their_models_that_are_not_ours(tmp_path, changes):
     theirs = hugging_face(transformers.BertForMaskedLM, num_hidden_layers=1, **changes)
     with pytest.raises(InputError, match=next(iter(changes))):

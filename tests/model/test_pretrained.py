@@ -1,11 +1,13 @@
 """Hugging Face's folders, written by hand: every tensor goes to its place, under whichever name it comes."""
 
 import json
+import re
 
 import numpy
 import pytest
 
 from minimapnet import Bert, backend, gradients
+from minimapnet.model.config import ACTIVATIONS
 from tests.helpers.pretrained_folders import (
     FIELDS,
     encoder,
@@ -14,6 +16,7 @@ from tests.helpers.pretrained_folders import (
     refusal,
     same_params,
     write_folder,
+    write_json,
     write_shards,
 )
 
@@ -64,9 +67,9 @@ def test_missing_config_entries_get_hugging_face_defaults(tmp_path):
     assert "vocab_size 30522" in message and "(30522, 4)" in message
 
 
-@pytest.mark.parametrize("act, form", [("gelu", "erf"), ("gelu_new", "tanh"), ("gelu_pytorch_tanh", "tanh")])
+@pytest.mark.parametrize("act, form", ACTIVATIONS.items())
 def test_the_activations_that_are_known(tmp_path, act, form):
-    assert Bert.from_pretrained(write_folder(tmp_path, hidden_act=act)).config.gelu == form
+    assert Bert.from_pretrained(write_folder(tmp_path, hidden_act=act)).config.activation == form
 
 
 def old_names(tensors):
@@ -144,6 +147,78 @@ def test_stored_in_one_dtype_and_computed_in_another(tmp_path, stored, dtype):
         ("head.decoder.bias", "cls.predictions.bias"),
     ):
         numpy.testing.assert_array_equal(model.params[name], hf[theirs].astype(dtype))
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer.json", "special_tokens_map.json", "model.safetensors.index.json"]
+)
+def test_a_byte_order_mark_before_json(tmp_path, name):
+    folder = write_shards(tmp_path, masked_lm(), mask_token_id=None)
+    write_json(folder / "tokenizer.json", {"model": {"vocab": {"(here)": 7}}})
+    write_json(folder / "special_tokens_map.json", {"mask_token": "(here)"})
+    (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes())
+    assert Bert.from_pretrained(folder).config.mask_token_id == 7
+
+
+def wrapped(*parts):
+    """Return a function that puts parts into the names of tensors, as PyTorch's wrappers do."""
+    return lambda tensors: {".".join([*parts, name]): value for name, value in tensors.items()}
+
+
+def wrapped_inside(part):
+    return lambda tensors: {re.sub(r"(layer\.\d+|embeddings|bert)\.", rf"\1.{part}.", n): v for n, v in tensors.items()}
+
+
+@pytest.mark.parametrize("prefix", ["bert.", ""])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(
+            wrapped(*parts.split())
+            for parts in ("module", "model", "_orig_mod", "model module", "_orig_mod module", "module " * 3)
+        ),
+        *(wrapped_inside(part) for part in ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")),
+    ],
+)
+def test_names_as_wrappers_of_pytorch_change_them(tmp_path, prefix, change):
+    plain = Bert.from_pretrained(write_folder(tmp_path / "plain"))
+    tensors = change(masked_lm(prefix))
+    same_params(Bert.from_pretrained(write_folder(tmp_path / "changed", tensors)), plain)
+    same_params(Bert.from_pretrained(write_shards(tmp_path / "shards", tensors)), plain)
+
+
+@pytest.mark.parametrize("words", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("decoder", ["float16", "float32", "float64"])
+def test_a_tied_decoder_may_be_stored_in_another_precision(tmp_path, words, decoder):
+    name, other = "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
+    hf = masked_lm()
+    hf[name][0] = [1e-6, -3e-8, 0.0, 60000.0]
+    exact = hf[name].astype(words)
+    model = Bert.from_pretrained(write_folder(tmp_path, hf | {name: exact, other: exact.astype(decoder)}))
+    numpy.testing.assert_array_equal(model.params["word_embedding"], exact.astype("float32"))
+    changed = exact.astype(decoder)
+    changed[3, 1] *= 1.01
+    assert "ties the two" in refusal(Bert.from_pretrained, write_folder(tmp_path, hf | {name: exact, other: changed}))
+
+
+def test_a_tied_decoder_in_bfloat16(tmp_path):
+    folder, hf = write_folder(tmp_path), masked_lm()
+    stored = {n: ("F32", v.shape, v.tobytes()) for n, v in hf.items()}
+    words = hf["bert.embeddings.word_embeddings.weight"]
+    bits = ((words.view("uint32") + 0x8000) >> 16).astype("<u2")  # rounded
+    write_raw(
+        folder / "model.safetensors", stored | {"cls.predictions.decoder.weight": ("BF16", bits.shape, bits.tobytes())}
+    )
+    same_params(Bert.from_pretrained(folder), Bert.from_pretrained(write_folder(tmp_path / "plain")))
+
+
+def test_one_precision_must_agree_to_the_last_bit(tmp_path):
+    for dtype in ("float16", "float32"):
+        hf = {name: value.astype(dtype) for name, value in masked_lm().items()}
+        decoder = hf["bert.embeddings.word_embeddings.weight"].copy()
+        decoder[2, 1] = numpy.nextafter(decoder[2, 1], decoder.dtype.type(9))
+        tensors = hf | {"cls.predictions.decoder.weight": decoder}
+        assert "ties the two" in refusal(Bert.from_pretrained, write_folder(tmp_path, tensors))
 
 
 def write_raw(path, tensors):

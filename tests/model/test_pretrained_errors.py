@@ -1,16 +1,19 @@
 """Hugging Face's folders with something wrong: one clear line, which names the file and the field or the tensor."""
 
+import tracemalloc
+
 import numpy
 import pytest
 
-from minimapnet import Bert, InputError
+from minimapnet import Bert, BertConfig, InputError
+from minimapnet.model.config import SIZES
 from tests.helpers.pretrained_folders import encoder, masked_lm, refusal, write_folder, write_json, write_shards
 
 
 @pytest.mark.parametrize(
     "changes, fragments",
     [
-        ({"hidden_act": "relu"}, ["hidden_act 'relu'", "gelu_new"]),
+        ({"hidden_act": "silu"}, ["hidden_act 'silu'", "gelu_new"]),
         ({"hidden_act": {"a": 1}}, ["hidden_act", "not text"]),
         ({"position_embedding_type": "relative_key"}, ["position_embedding_type 'relative_key'", "'absolute'"]),
         ({"is_decoder": True}, ["is_decoder True", "False"]),
@@ -47,7 +50,7 @@ def test_a_config_that_is_not_a_json_object(tmp_path, content):
     folder = write_folder(tmp_path)
     (folder / "config.json").write_bytes(content)
     message = refusal(Bert.from_pretrained, folder)
-    assert "config.json" in message and "JSON" in message
+    assert "config.json is not JSON" in message or "config.json is not UTF-8" in message or "a JSON object" in message
 
 
 def test_files_that_are_not_there(tmp_path):
@@ -108,14 +111,74 @@ def test_a_head_that_config_promises_is_missed(tmp_path):
     assert "lack the tensor cls.predictions.transform.dense.weight" in message
 
 
+@pytest.mark.parametrize("value", [numpy.nan, numpy.inf, -numpy.inf])
+@pytest.mark.parametrize("name", sorted(masked_lm()))
+def test_a_value_that_is_not_finite_is_refused_by_the_tensors_name(tmp_path, name, value):
+    hf = masked_lm()
+    hf[name].flat[-1] = value
+    for tensors in (hf, hf | {"cls.predictions.decoder.weight": hf["bert.embeddings.word_embeddings.weight"]}):
+        assert f"has {name} with values that are NaN, infinite" in refusal(
+            Bert.from_pretrained, write_folder(tmp_path, tensors)
+        )
+
+
+def test_a_value_that_single_precision_cannot_hold(tmp_path):
+    name = "bert.encoder.layer.1.output.dense.weight"
+    hf = masked_lm() | {name: numpy.full((4, 6), 1e300)}
+    assert f"has {name} with values" in refusal(Bert.from_pretrained, write_folder(tmp_path, hf))
+    assert Bert.from_pretrained(tmp_path, dtype="float64").params["layer1.feed_out.weight"][0, 0] == 1e300
+
+
+def test_a_decoder_alone_that_is_not_finite(tmp_path):
+    for tied in (True, False):
+        decoder = masked_lm()["bert.embeddings.word_embeddings.weight"]
+        decoder[1, 1] = numpy.nan
+        folder = write_folder(tmp_path, masked_lm() | {"cls.predictions.decoder.weight": decoder}, tie_word_embeddings=tied)
+        assert "has cls.predictions.decoder.weight with values that are NaN" in refusal(Bert.from_pretrained, folder)
+
+
+@pytest.mark.parametrize("size", [3 * 10**8, 10**12, 2**63, 10**400])
+@pytest.mark.parametrize("name", SIZES)
+def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path, name, size):
+    tracemalloc.start()
+    try:
+        message = refusal(Bert.from_pretrained, write_folder(tmp_path, **{name: size}))
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
+    assert f"config.json: {name} must be at most" in message
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_largest_sizes_that_are_believed_are_held_against_the_tensors(tmp_path, name):
+    changes = {name: SIZES[name]} | ({"hidden_size": SIZES[name]} if name == "num_attention_heads" else {})
+    tracemalloc.start()
+    try:
+        refusal(Bert.from_pretrained, write_folder(tmp_path, **changes))
+        assert tracemalloc.get_traced_memory()[1] < 10**8
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_new_model_that_no_memory_holds():
+    sizes = {"vocab_size": 2**24, "hidden_size": 2**16, "num_hidden_layers": 1000, "intermediate_size": 2**20}
+    assert "make the model smaller" in refusal(Bert, BertConfig(**sizes))
+
+
 def test_damaged_weights(tmp_path):
     folder = write_folder(tmp_path)
     whole = (folder / "model.safetensors").read_bytes()
-    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
-    for content in (b"", whole[:4], whole[:100], whole[: len(whole) // 2], whole[:-1], whole + b"x", pointer, b"\xff" * 64):
+    for content in (b"", whole[:4], whole[:100], whole[: len(whole) // 2], whole[:-1], whole + b"x", b"\xff" * 64):
         (folder / "model.safetensors").write_bytes(content)
         message = refusal(Bert.from_pretrained, folder)
         assert "model.safetensors is damaged or cut short" in message
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "model-00002-of-00002.safetensors"])
+def test_a_pointer_of_git_lfs(tmp_path, name):
+    folder = (write_shards if "-of-" in name else write_folder)(tmp_path, masked_lm(), mask_token_id=None)
+    (folder / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    assert f"{name} is a pointer of Git LFS, not the file itself: run git lfs pull" in refusal(Bert.from_pretrained, folder)
 
 
 def test_no_byte_of_the_header_can_do_worse_than_an_input_error(tmp_path):

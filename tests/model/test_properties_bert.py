@@ -47,7 +47,7 @@ def models_and_batches(draw):
         num_hidden_layers=draw(st.integers(1, 3), label="layers"),
         intermediate_size=draw(st.integers(1, 9), label="F"),
         max_position_embeddings=T + EXTRA,
-        hidden_act=draw(st.sampled_from(("gelu", "gelu_new")), label="hidden_act"),
+        hidden_act=draw(st.sampled_from(("gelu", "gelu_new", "relu")), label="hidden_act"),
         layer_norm_eps=1e-5,
         tie_word_embeddings=draw(st.booleans(), label="tied"),
         mask_token_id=draw(st.integers(0, V - 1), label="mask_token_id"),

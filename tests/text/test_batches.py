@@ -231,3 +231,15 @@ def test_parts_are_apart(tmp_path, tokenizer):
     for number, part in enumerate(tokens.read(tmp_path).values()):
         expected = [codes(tokenizer, sentence) for sentence in made_up(30)[number::3]]
         assert [part.tokens[start : start + count].tolist() for start, count in part.sentences] == expected
+
+
+@pytest.mark.parametrize("width", [3, 4, 7])
+def test_no_row_is_without_a_token_to_mask(tmp_path, tokenizer, width):
+    """Documents of one token, of none (what the tokenizer drops), and of several sentences without any."""
+    sentences = ["the", "\x01", "text", "\u200d\x02", "\x03", "model", "\x04", "the", "\x05", "of the text."] * 5
+    for last in (range(50), range(1, 50, 2), range(2, 50, 3)):
+        part = write(tmp_path / f"{last.start}{last.step}", tokenizer, sentences, last=last)
+        assert not ((part.tokens[1:] == SEP) & (part.tokens[:-1] == SEP)).any() and part.tokens[0] != SEP
+        rows = batches.PackedRows(part, tokenizer, width)
+        assert len(rows) > 5
+        assert rows.batch(range(len(rows))).maskable.any(axis=1).all()

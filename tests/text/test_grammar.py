@@ -185,7 +185,7 @@ def test_a_file_without_meaning_is_refused(tmp_path, text, message):
 def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     for name in ("missing.toml", "binary.toml", "."):
-        with pytest.raises(InputError, match="cannot read the grammar"):
+        with pytest.raises(InputError, match=r"cannot read|is not UTF-8"):
             grammar.read(tmp_path / name)
 
 

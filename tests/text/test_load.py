@@ -204,10 +204,10 @@ def test_a_text_too_short_for_three_parts_says_how_short(tmp_path):
 
 def test_other_input_that_cannot_be_used(file, tmp_path):
     for options, message in (
-        ({"max_length": 1}, "a row of 1 tokens is too short: at least 2 are needed"),
+        ({"max_length": 2}, "a row of 2 tokens is too short: at least 3 are needed"),
         ({"max_length": 6, "packed": False}, "a row of 6 tokens is too short: at least 7 are needed"),
         ({"vocab_size": 10}, "a vocabulary of 10 tokens is too small"),
-        ({"tokenizer": tmp_path / "none.json"}, "cannot read the tokenizer .*none.json: No such file"),
+        ({"tokenizer": tmp_path / "none.json"}, "cannot read .*none.json: No such file"),
         ({"source": tmp_path / "nowhere"}, "there is no text .*nowhere: give a file, a folder, or one of python-docs"),
         ({"cache": file}, "cannot write"),
     ):

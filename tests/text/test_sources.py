@@ -1,6 +1,8 @@
 """Where text comes from: names, files, folders, .gz; and every way in which it cannot be read."""
 
 import gzip
+import os
+import socket
 import sys
 from itertools import pairwise
 from types import SimpleNamespace
@@ -9,6 +11,7 @@ import pytest
 
 from minimapnet.errors import InputError
 from minimapnet.text import bibles, plain_files, python_docs, sources
+from tests.helpers.command_cases import assert_refused, called
 from tests.helpers.text_cases import made_up, written
 
 
@@ -210,3 +213,47 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
 def test_documents_of_a_file_follow_each_other(tmp_path):
     names = [name for name, _ in sources.find(written(tmp_path / "text.txt", 45)).documents()]
     assert all(int(b.split()[-1]) == int(a.split()[-1]) + 1 for a, b in pairwise(names))
+
+
+# What is neither a file nor a folder
+
+
+def socket_at(path):
+    with socket.socket(socket.AF_UNIX) as ear:
+        before = os.getcwd()
+        os.chdir(path.parent)  # a socket's name must be short
+        ear.bind(path.name)
+        os.chdir(before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a system with pipes in folders")
+@pytest.mark.parametrize("ending", ["", ".txt", ".gz"])
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link", "device", "handle"])
+def test_a_text_that_can_be_read_once_alone_is_refused_at_once(tmp_path, capsys, kind, ending):
+    """Nobody writes to the pipe: to open it would wait for ever."""
+    path = tmp_path / f"text{ending}"
+    read, write = os.pipe()
+    if kind == "socket":
+        socket_at(path)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        os.mkfifo(tmp_path / "pipe")
+        path.symlink_to({"link": tmp_path / "pipe", "device": "/dev/zero", "handle": f"/dev/fd/{read}"}[kind])
+    for command in ("train", "compare", "variance"):
+        places = ("--cache", tmp_path / "cache", "--out", tmp_path / "out")
+        result = called(capsys, command, "--text", path, *places)
+        assert_refused(result, f"text{ending} is ", "a pipe", "a device")
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "out").exists()
+    os.close(read), os.close(write)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a system with pipes in folders")
+def test_in_a_folder_it_is_passed_over(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    socket_at(tmp_path / "socket.txt")
+    (tmp_path / "zero.txt").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="has no text"):
+        plain_files.fingerprint(tmp_path)
+    (tmp_path / "text.txt").write_text("A sentence.", encoding="utf-8")
+    assert [name for name, _ in plain_files.files(tmp_path)] == ["text.txt"]

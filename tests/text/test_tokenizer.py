@@ -1,15 +1,21 @@
 """Tokenizers: trained, of characters, of whole words, the user's; and how they are saved."""
 
+import json
 import os
 import subprocess
 import sys
 
+import numpy
 import pytest
 from tokenizers import Tokenizer
 
+from minimapnet import Bert, BertConfig
 from minimapnet.errors import InputError
+from minimapnet.model import pretrained
 from minimapnet.text import tokenizer
-from tests.helpers.text_cases import made_up
+from minimapnet.text.load import load_corpus
+from tests.helpers.command_cases import assert_refused, called, text_file, train
+from tests.helpers.text_cases import WORDS, made_up, written
 
 VOCABULARY = [*tokenizer.SPECIAL, "the", "re", "##ad", "##s", "."]
 
@@ -99,6 +105,32 @@ def test_vocab_txt_is_berts_wordpiece(tmp_path):
     assert tokenizer.read(file).encode("The the THE").tokens[1:-1] == ["The", "the", "[UNK]"]
 
 
+@pytest.mark.parametrize(
+    "exotic", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\u3000", " b", "a\u2028b"]
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["utf-8", "utf-8-sig"])
+def test_a_line_of_vocab_txt_is_a_piece_whatever_it_holds(tmp_path, exotic, end, mark):
+    """Blanks belong to it, and no character but the line feed ends it; the model's reader counts in the same way."""
+    pieces = [*tokenizer.SPECIAL, *"abcdef", exotic, *"ghijkl"]
+    (tmp_path / "vocab.txt").write_bytes(end.join(pieces).encode(mark))
+    made = tokenizer.read(tmp_path / "vocab.txt")
+    assert made.get_vocab() == {piece: number for number, piece in enumerate(pieces)}
+    assert (made.token_to_id("g"), made.encode("g").ids[1]) == (12, 12)
+    assert pretrained.token_id(tmp_path, {}, "mask_token", None) == 4
+
+
+def test_an_empty_line_of_vocab_txt_has_a_number(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join([*tokenizer.SPECIAL, "", "a", "", ""]), encoding="utf-8")
+    assert tokenizer.read(tmp_path / "vocab.txt").get_vocab() == {**{t: i for i, t in enumerate(tokenizer.SPECIAL)}, "a": 6}
+
+
+def test_a_byte_order_mark_before_a_tokenizer_json(tmp_path):
+    trained = tokenizer.train_wordpiece(made_up(100), 100)
+    (tmp_path / "tokenizer.json").write_text(trained.to_str(), encoding="utf-8-sig")
+    assert tokenizer.read(tmp_path / "tokenizer.json").to_str() == trained.to_str()
+
+
 @pytest.mark.oracle
 def test_vocab_txt_gives_the_ids_that_transformers_gives(tmp_path):
     transformers = pytest.importorskip("transformers")
@@ -125,7 +157,7 @@ def test_a_users_tokenizer_neither_pads_nor_truncates(tmp_path):
     [
         ("tokenizer.json", "{", "cannot read the tokenizer"),
         ("tokenizer.json", "[]", "cannot read the tokenizer"),
-        ("tokenizer.json", b"\xff\xfe", "cannot read the tokenizer"),
+        ("tokenizer.json", b"\xff\xfe", "is not UTF-8"),
         ("vocab.txt", "\n".join(VOCABULARY[:4]), r"has no \[MASK\]: it needs \[PAD\] \[UNK\]"),
         ("vocab.txt", "", r"has no \[PAD\], \[UNK\], \[CLS\], \[SEP\], \[MASK\]"),
     ],
@@ -141,12 +173,66 @@ def test_a_tokenizer_that_cannot_be_used_says_why(tmp_path, name, content, messa
 def test_a_tokenizer_json_without_mask_is_refused(tmp_path):
     file = tmp_path / "tokenizer.json"
     tokenizer.train_wordpiece(made_up(100), 100).save(str(file))
-    file.write_text(file.read_text().replace("[MASK]", "<mask>"), encoding="utf-8")
+    file.write_text(file.read_text().replace("[MASK]", "[HIDE]"), encoding="utf-8")
     with pytest.raises(InputError, match=r"tokenizer\.json has no \[MASK\]"):
         tokenizer.read(file)
 
 
 def test_tokenizer_files_that_are_not_there(tmp_path):
     for path, reason in ((tmp_path / "none.json", "No such file"), (tmp_path, "Is a directory")):
-        with pytest.raises(InputError, match=f"cannot read the tokenizer .*: {reason}"):
+        with pytest.raises(InputError, match=f"cannot read .*: {reason}.*; a tokenizer is"):
             tokenizer.read(path)
+
+
+def with_gaps(folder) -> dict:
+    """Write a tokenizer.json in which ids are left out, and return its vocabulary."""
+    content = json.loads(tokenizer.word_level(WORDS).to_str())
+    for entry in content["added_tokens"]:
+        entry["id"] *= 3
+    content["model"]["vocab"] = {word: 3 * number for word, number in content["model"]["vocab"].items()}
+    content["post_processor"] = None
+    (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    return content["model"]["vocab"]
+
+
+def test_the_size_of_a_vocabulary_is_its_largest_id_plus_1(tmp_path):
+    vocabulary = with_gaps(tmp_path)
+    made = tokenizer.read(tmp_path / "tokenizer.json")
+    assert made.get_vocab() == vocabulary
+    assert tokenizer.id_bound(made) == 1 + max(vocabulary.values()) > made.get_vocab_size()
+    lines = [*tokenizer.SPECIAL, "a", "##b", "a", "a", "##b", "c"]
+    (tmp_path / "vocab.txt").write_text("\n".join(lines), encoding="utf-8")
+    made = tokenizer.read(tmp_path / "vocab.txt")
+    assert (made.get_vocab_size(), tokenizer.id_bound(made), made.token_to_id("c")) == (8, 11, 10)
+    assert numpy.flatnonzero(tokenizer.continues_word(made)).tolist() == [9]
+    assert len(tokenizer.continues_word(made)) == 11
+    large = tokenizer.word_level([])
+    large.add_tokens([f"word{number}" for number in range(10)])
+    assert tokenizer.id_bound(large) == 15
+
+
+@pytest.mark.parametrize("kind", ["gaps", "repeated"])
+def test_training_with_ids_left_out(tmp_path, capsys, kind):
+    text_file(tmp_path)
+    if kind == "gaps":
+        with_gaps(tmp_path)
+    else:
+        pieces = [*tokenizer.SPECIAL, "the", "the", ".", "of", *WORDS, ".", "last"]
+        (tmp_path / "tokenizer.txt").write_text("\n".join(pieces), encoding="utf-8")
+    (file,) = tmp_path.glob("tokenizer.*")
+    size = tokenizer.id_bound(tokenizer.read(file))
+    assert called(capsys, *train(tmp_path, "--tokenizer", file)).returncode == 0
+    assert json.loads((tmp_path / "run/step-00000006/config.json").read_text())["vocab_size"] == size
+    assert called(capsys, "fill-mask", tmp_path / "run", "the [MASK]").returncode == 0
+    start = ("--text", tmp_path / "text.txt", "--cache", tmp_path / "cache", "--checkpoint", tmp_path / "run", "--steps", 2)
+    assert called(capsys, "train", *start, "--max-length", 12, "--out", tmp_path / "next").returncode == 0
+    Bert(BertConfig(size - 1, 16, 1, 2, 16, 12, mask_token_id=4, pad_token_id=0)).save_pretrained(tmp_path / "small")
+    small = ("--checkpoint", tmp_path / "small", "--tokenizer", file, "--max-length", 12, "--out", tmp_path / "other")
+    assert_refused(called(capsys, "train", *start, *small), f"ids for {size} pieces, the model only {size - 1}")
+
+
+def test_more_than_65536_ids_take_32_bits_however_few_the_tokens(tmp_path):
+    pieces = [*tokenizer.SPECIAL, *WORDS, *[""] * 70_000, ".", "last"]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
+    text = load_corpus(written(tmp_path / "text.txt", 300), tmp_path / "cache", tmp_path / "vocab.txt", max_length=12)
+    assert (text.train.batch(range(20)).ids == len(pieces) - 2).any()

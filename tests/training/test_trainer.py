@@ -303,7 +303,7 @@ def test_a_signal_at_the_last_step_leaves_a_finished_run():
 def test_text_and_model_must_fit():
     with pytest.raises(InputError, match="tiny gives 40 rows to train on, fewer than the 41 of a step"):
         cases.trainer(batch_size=41)
-    with pytest.raises(InputError, match="the tokenizer has 13 pieces, the model only 12"):
+    with pytest.raises(InputError, match="the tokenizer has ids for 13 pieces, the model only 12"):
         cases.trainer(made=cases.model(vocab_size=12))
     with pytest.raises(InputError, match="tiny has rows of 8 tokens, the model reads 7"):
         cases.trainer(made=cases.model(max_position_embeddings=7))
