@@ -47,8 +47,8 @@ def measured(source: str, tokenizer: str, steps: int) -> dict:
         branches=replace(settings.branches, warm_steps=steps, warm_masked=0.15, warm_schedule="constant", evaluations=4),
         stages=replace(settings.stages, count=5, masked=tuple(MASKED), quality_sentences=200, shown=0),
     )
-    packed = tokenizer == "characters"
-    text = load_corpus(source, CACHE, tokenizer, max_length=settings.text.max_length, packed=packed)
+    layout = "packed" if tokenizer == "characters" else "sentences"
+    text = load_corpus(source, CACHE, tokenizer, max_length=settings.text.max_length, layout=layout)
     _, _, found = training_runs.staged_training(Run("warm", "uniform", 0), settings, text, lambda: None)
     return {"unigram": unigram_entropy(text.train, text.validation, text.vocab_size), "stages": found["stages"]}
 

@@ -63,7 +63,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--uniform", type=float, nargs="+", default=[0.1, 0.3], help="shares of uniform masks")
     arguments = parser.parse_args()
-    text = load_corpus(arguments.text, Path("runs/cache"), max_length=24, packed=False)
+    text = load_corpus(arguments.text, Path("runs/cache"), max_length=24, layout="sentences")
     rows = []
     tried = [(objective, uniform) for objective in OBJECTIVES for uniform in arguments.uniform]
     for objective, uniform in tqdm(tried, unit="setting", disable=None):

@@ -68,7 +68,7 @@ def measure(file: str, cache: str) -> dict:
     peak.start()
     text = load_corpus(file, Path(cache))
     seconds = time.perf_counter() - started
-    for rows in (text.train, load_corpus(file, Path(cache), packed=False).train):
+    for rows in (text.train, load_corpus(file, Path(cache), layout="sentences").train):
         for step in range(200):
             rows.batch(rows_of_step(rows, 32, 0, step))
     tokens = sum(path.stat().st_size for path in Path(cache).rglob("*.npy"))

@@ -470,7 +470,7 @@ assert 0.25 < right < 0.75 and paid < -numpy.log(shares).mean()
 
 # %%
 ROW = 24
-packed = load_corpus("grammar", trained.FOLDER / "cache", max_length=ROW, packed=True)
+packed = load_corpus("grammar", trained.FOLDER / "cache", max_length=ROW, layout="packed")
 judged = Evaluation(packed.validation, 3, seed=0, most=256)
 batch = packed.test.batch(numpy.arange(256))
 print(f"rows of {batch.ids.shape[1]} tokens, such as:", *words(batch.ids[1]))

@@ -179,7 +179,7 @@ text = load_corpus(
     trained.FOLDER / "cache",
     tokenizer=tokenizer_file(found.folder),
     max_length=min(48, model.config.max_position_embeddings),
-    packed=False,
+    layout="sentences",
 )
 assert len(text.test) >= 48, f"{SOURCE} has only {len(text.test)} sentences that are not for training: give more text"
 

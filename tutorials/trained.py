@@ -17,7 +17,7 @@ SETTINGS = TrainSettings(steps=2000, batch_size=32, eval_every=100, checkpoint_e
 
 def grammar_text() -> Corpus:
     """Return the grammar's sentences, one a row."""
-    return load_corpus("grammar", FOLDER / "cache", max_length=MAX_LENGTH, packed=False)
+    return load_corpus("grammar", FOLDER / "cache", max_length=MAX_LENGTH, layout="sentences")
 
 
 def config(text: Corpus) -> BertConfig:

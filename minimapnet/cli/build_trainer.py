@@ -39,8 +39,10 @@ def build_trainer(options, folder: Path | None) -> Trainer:
 
 def _read_text(settings: CorpusSettings, start: Path | None) -> Corpus:
     tokenizer = settings.tokenizer or (start and tokenizer_file(start)) or "wordpiece"
-    packed = settings.layout == "packed"
-    return load_corpus(settings.text, settings.cache, tokenizer, settings.vocab_size, settings.max_length, packed)
+    sizes = (settings.vocab_size, settings.max_length)
+    return load_corpus(
+        settings.text, settings.cache, tokenizer, *sizes, settings.layout, settings.validation, settings.field
+    )
 
 
 def _read_model(options, start: Path) -> Bert:

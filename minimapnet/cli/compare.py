@@ -6,6 +6,7 @@ from minimapnet.cli.model_folder import check_writable
 from minimapnet.experiments import compare
 from minimapnet.experiments.presets import PRESETS
 from minimapnet.reports import compare as report
+from minimapnet.text import sources
 from minimapnet.training.setting_fields import whole
 from minimapnet.training.settings import CorpusSettings
 
@@ -36,6 +37,7 @@ def run(options) -> None:
     """Compare, write the report, and print what it says in short."""
     backend.use(options.backend)
     check_writable(options.out)
+    options.text = sources.kept(options.text, options.cache)
     results = compare.compare(options.text, options.preset, options.seed, options.cache, options.out, options.seeds)
     report.write(*results, options.out)
     print(report.text(*results))

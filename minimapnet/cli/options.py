@@ -80,6 +80,8 @@ def add_settings(command, settings: type, only: tuple[str, ...] | None = None, u
             add_number(command, name, known["help"], default, known["number"], shown)
         elif known["choices"]:
             add(command, name, known["help"], default, shown, choices=known["choices"], metavar="NAME")
+        elif known["names"] is None:
+            add(command, name, known["help"], default, shown, type=named, metavar="WORD")
         else:
             kind, metavar = _name_or_path(known["names"]), "NAME" if known["names"] else "FOLDER"
             add(command, name, known["help"], default, shown, type=kind, metavar=metavar)

@@ -11,6 +11,7 @@ from minimapnet.cli import options as option
 from minimapnet.cli.build_trainer import build_trainer
 from minimapnet.cli.model_folder import check_writable
 from minimapnet.errors import InputError, tell
+from minimapnet.text import sources
 from minimapnet.text.load import warn_of_unknown
 from minimapnet.training import checkpoint
 from minimapnet.training.dry_run import dry_run
@@ -62,6 +63,8 @@ def files(options) -> list[Path]:
 def run(options) -> int:
     """Train, and say where the model is and how to use it."""
     backend.use(options.backend)
+    options.text = sources.kept(options.text, options.cache)  # a resumed run reads the copy of standard input
+    options.validation = options.validation and sources.kept(options.validation, options.cache)
     if options.dry_run:
         return _dry_run(options)
     if checkpoint.exists(options.out) and not options.resume:

@@ -6,6 +6,7 @@ from minimapnet.cli import options as option
 from minimapnet.experiments import variance
 from minimapnet.files import printable
 from minimapnet.reports import variance as report
+from minimapnet.text import sources
 from minimapnet.training.settings import CorpusSettings
 
 DESCRIPTION = (
@@ -38,6 +39,7 @@ def run(options) -> None:
     """Take the variance apart, and print the tables."""
     backend.use(options.backend)
     model_folder.check_writable(options.out)
+    options.text = sources.kept(options.text, options.cache)
     settings = variance.PRESETS[options.preset]
     results = variance.variance(_subject(options, settings), settings, options.seed)
     report.write(results, options.out)

@@ -36,7 +36,9 @@ START = (
 
 def read_text(source: str, cache: Path, settings: CompareSettings) -> Corpus:
     """Read the text as one sentence a row. Raises InputError where it is too short for the experiments."""
-    text = load_corpus(source, cache, vocab_size=settings.text.vocab_size, max_length=settings.text.max_length, packed=False)
+    text = load_corpus(
+        source, cache, vocab_size=settings.text.vocab_size, max_length=settings.text.max_length, layout="sentences"
+    )
     needed = {
         "train on": (text.train, 10 * settings.scratch.batch_size),
         "validate on": (text.validation, settings.scratch.batch_size),

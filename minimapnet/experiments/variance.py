@@ -94,7 +94,7 @@ def train_model(source: str, cache: Path, settings: PretrainSettings, seed: int)
     Raises InputError for text that cannot be used, and where training diverges.
     """
     load = partial(load_corpus, source, cache, vocab_size=settings.vocab_size)
-    sentences = load(max_length=settings.sentence_tokens, packed=False)
+    sentences = load(max_length=settings.sentence_tokens, layout="sentences")
     text = load(max_length=MAX_LENGTH)
     model = Bert(settings.model.config(text, MAX_LENGTH), seed)
     proposal = uniform_with_mapnet(settings.masked, model, seed)

@@ -2,7 +2,7 @@
 
 A row begins with [CLS]. Packed rows are full of text: a part's tokens one after the other, cut into pieces of equal length,
 with [SEP] behind each document; there is no padding, and a row may begin and end within a sentence. Or a row is one sentence
-with [SEP] behind it, and shorter ones are padded.
+or one line with [SEP] behind it, and shorter ones are padded.
 
 Axis letters: N rows, B of them in a batch, T tokens of a row.
 """
@@ -22,6 +22,7 @@ from minimapnet.text.tokens import Tokens, growing, mapped
 
 SORTED_BATCHES = 16
 SHORTEST = 5  # tokens of a sentence beside [CLS] and [SEP]: there is little to guess from in fewer
+SHORTEST_LINE = 2  # tokens of a line: it may be a word or a name by characters
 SPANS_TOGETHER = 2**16  # sentences that are looked at together
 ROUNDS = 6  # of the shuffle
 
@@ -37,6 +38,8 @@ class Batch:
 
 class TokenRows(ABC):
     """The rows of one part of a text, read from a memory map when they are asked for."""
+
+    fewest_tokens: int  # that a row may be long
 
     def __init__(self, tokens: numpy.ndarray, tokenizer: Tokenizer):
         self._tokens = tokens
@@ -77,6 +80,8 @@ class TokenRows(ABC):
 class PackedRows(TokenRows):
     """Rows of exactly `max_length` tokens. What is left at the end of a part and fills no row is left out."""
 
+    fewest_tokens = 3  # of two tokens some rows would be [CLS] and [SEP]
+
     def __init__(self, part: Tokens, tokenizer: Tokenizer, max_length: int):
         super().__init__(part.tokens, tokenizer)
         self._width = max_length - 1
@@ -99,10 +104,11 @@ class SentenceRows(TokenRows):
     """
 
     _closed = 1
+    shortest, fewest_tokens = SHORTEST, SHORTEST + 2
 
     def __init__(self, part: Tokens, tokenizer: Tokenizer, max_length: int):
         super().__init__(part.tokens, tokenizer)
-        self._rows = _cut(part, max_length - 2)
+        self._rows = _cut(part, max_length - 2, self.shortest)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -136,9 +142,15 @@ class GivenRows(TokenRows):
         return (numpy.cumsum(self._counts) - self._counts)[which], self._counts[which]
 
 
-def _cut(part: Tokens, width: int) -> numpy.ndarray:
+class LineRows(SentenceRows):
+    """A line a row, as `SentenceRows`; what has fewer than 2 tokens is left out."""
+
+    shortest, fewest_tokens = SHORTEST_LINE, SHORTEST_LINE + 2
+
+
+def _cut(part: Tokens, width: int, shortest: int) -> numpy.ndarray:
     """Return where the text of each row starts, and the row's length (N, 2), memory-mapped from a file beside the tokens."""
-    file = part.folder / f"{part.part}-rows-{width}.npy"
+    file = part.folder / f"{part.part}-rows-{width}-{shortest}.npy"
     with suppress(OSError, ValueError):
         return mapped(file)
     with growing(file, numpy.int64, (2,)) as rows:
@@ -148,7 +160,7 @@ def _cut(part: Tokens, width: int) -> numpy.ndarray:
             sentence = numpy.repeat(numpy.arange(len(counts)), pieces)
             before = (numpy.arange(len(sentence)) - numpy.repeat(pieces.cumsum() - pieces, pieces)) * width
             inner = numpy.minimum(counts[sentence] - before, width)
-            rows.add(numpy.stack([starts[sentence] + before, inner + 2], axis=1)[inner >= SHORTEST])
+            rows.add(numpy.stack([starts[sentence] + before, inner + 2], axis=1)[inner >= shortest])
     return mapped(file)
 
 

@@ -1,4 +1,4 @@
-"""From characters to sentences: paragraphs, sentences, and what counts as prose in a documentation."""
+"""From characters to sentences: paragraphs, sentences, pieces where none ends; and what is prose in a documentation."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 PROSE_SHARE = 0.85  # of a sentence's characters must be letters, blanks or the marks of ordinary prose
 PLAIN = {0x2018: "'", 0x2019: "'", 0x60: "'", 0x201C: '"', 0x201D: '"'}  # curved quotes and backquotes to plain ones
 LONGEST = 2**16  # characters of a line or paragraph; what is longer is cut, so that memory stays bounded
+LONGEST_SAMPLE = 1000  # characters in which a sentence should end; where none does, the text is cut
 BULLET = re.compile(r"\s*[-*] ")
 SENTENCE_ENDS = re.compile(
     r"(?:(?<=[.!?])(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\betc\.)(?<!\bvs\.)(?<!\b[A-Z]\.)|(?<=[.!?][\"')]))"
-    r"\s+(?=[^\W\d_a-z]|[\"'(\[])|(?<=[。！？])\s*"
+    r"\s+(?=[^\W\d_a-z]|[\"'(\[])|(?<=[。！？।؟۔])\s*"
 )
 
 
@@ -31,30 +32,56 @@ def paragraphs(lines_of_text: Iterable[str]) -> Iterator[str]:
 
     A stretch ends after 65,536 characters in any case.
     """
+    for stretch in _stretches(lines_of_text):
+        if text := " ".join(stretch.split()):
+            yield text
+
+
+def _stretches(lines_of_text: Iterable[str]) -> Iterator[str]:
+    """Return what `paragraphs` returns, with its line ends."""
     stretch, size = [], 0
     for line in lines_of_text:
         bullet = BULLET.match(line)
         if bullet or not line.strip() or size > LONGEST:
-            yield from _joined(stretch)
+            yield _joined(stretch)
             stretch, size = [], 0
         stretch.append(line[bullet.end() :] if bullet else line)
         size += len(line)
-    yield from _joined(stretch)
+    yield _joined(stretch)
 
 
-def _joined(stretch: list[str]) -> Iterator[str]:
-    text = re.sub(r"(?<=[a-z])-\r?\n\s*(?=[a-z])", "-", "\n".join(stretch))
-    if text := " ".join(text.split()):
-        yield text
+def _joined(stretch: list[str]) -> str:
+    return re.sub(r"(?<=[a-z])-\r?\n\s*(?=[a-z])", "-", "\n".join(stretch))
 
 
 def sentences(paragraph: str) -> list[str]:
     """Cut a paragraph after each full stop, question or exclamation mark that a blank and a capital or quote follow.
 
     A closing quote or bracket belongs to the sentence before it. A full stop after "e.g.", "i.e.", "etc.", "vs." or a single
-    capital letter does not end a sentence. The wide marks of Chinese and Japanese end one in any case.
+    capital letter does not end a sentence; before a letter that has no capitals it does. The wide marks of Chinese and
+    Japanese end one in any case, and so do those of Hindi, Arabic and Urdu.
     """
     return [sentence for sentence in SENTENCE_ENDS.split(paragraph) if sentence]
+
+
+def sentences_or_pieces(lines_of_text: Iterable[str]) -> Iterator[str]:
+    """Return the sentences of a text of any kind, in order; where none ends within 1,000 characters, see `pieces`."""
+    for stretch in _stretches(lines_of_text):
+        for sentence in sentences(stretch):
+            for piece in pieces(sentence):
+                if text := " ".join(piece.split()):
+                    yield text
+
+
+def pieces(text: str) -> Iterator[str]:
+    """Cut a text into pieces of at most 1,000 characters: at the last line end, else the last blank, else anywhere."""
+    start = 0
+    while len(text) - start > LONGEST_SAMPLE:
+        end = start + LONGEST_SAMPLE
+        cut = max(text.rfind("\n", start + 1, end + 1), 0) or max(text.rfind(" ", start + 1, end + 1), 0) or end
+        yield text[start:cut]
+        start = cut
+    yield text[start:]
 
 
 def prose(text: str) -> Iterator[str]:

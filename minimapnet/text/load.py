@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import tokenizers
@@ -17,13 +17,18 @@ from minimapnet.progress import progress
 from minimapnet.special_tokens import SpecialTokens
 from minimapnet.text import parts, sources, tokens
 from minimapnet.text import tokenizer as kinds
-from minimapnet.text.batches import SHORTEST, PackedRows, SentenceRows, TokenRows
+from minimapnet.text.batches import LineRows, PackedRows, SentenceRows, TokenRows
 from minimapnet.text.sources import Source
 
 VERSION = 3  # of cleaning, of the split and of the files in the cache: another version is another key
 MIN_VOCAB_SIZE = 16
 MUCH_UNKNOWN, MOST_UNKNOWN = 0.05, 0.9  # of a text's tokens that are [UNK], for a warning and for a refusal
 ADVICE = "use a tokenizer made from this text (wordpiece or characters, with more tokens), or one for its language"
+LAYOUTS: dict[str, type[PackedRows] | type[SentenceRows]] = {
+    "packed": PackedRows,
+    "sentences": SentenceRows,
+    "lines": LineRows,
+}
 BAR = "{desc} {n_fmt} sentences [{elapsed}, {rate_fmt}]"
 
 
@@ -65,33 +70,40 @@ def load_corpus(
     tokenizer: str | Path = "wordpiece",
     vocab_size: int = kinds.VOCAB_SIZE,
     max_length: int = 64,
-    packed: bool = True,
+    layout: str = "packed",
+    validation: str | Path | None = None,
+    field: str = "text",
 ) -> Corpus:
     """Read a text, from the folder `cache` where it was read before with the same tokenizer.
 
-    source: "python-docs", "grammar", a translation such as "kjv", or the path of a file or folder (see `sources.find`).
+    source: "python-docs", "grammar", a translation such as "kjv", or the path of a file or folder (see `sources.find`); or
+    "-", standard input, of which a copy is kept in `cache`.
     tokenizer: "wordpiece", trained on the text's training part with at most `vocab_size` tokens; "characters", as many; or
     the path of a tokenizer.json or vocab.txt. With "wordpiece" each word of the grammar is one token, since its words are
     known.
-    max_length: the length of a row, [CLS] counted; packed: rows full of text, else one sentence a row (see `batches`).
+    max_length: the length of a row, [CLS] counted. layout: "packed", rows full of text; "sentences", or "lines", one of them
+    a row (see `batches`).
+    validation: another text, which is the validation part then, and of which no sentence is trained on; what would have been
+    validated on of the first is. field: the one of a .jsonl that is read.
 
     However long the text, memory stays bounded: it is read block by block, and its tokens are memory-mapped files.
 
     Raises InputError for a text or tokenizer that cannot be used, text too short for one row of each part or nine tenths of
     which are [UNK], rows too short, too small a vocabulary, and where `cache` cannot be written to.
     """
-    fewest = 3 if packed else SHORTEST + 2  # of two tokens some rows would be [CLS] and [SEP]
-    if max_length < fewest:
-        raise InputError(f"a row of {max_length} tokens is too short: at least {fewest} are needed")
-    text_source = sources.find(source)
+    if layout not in LAYOUTS:
+        raise InputError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
+    rows_of = LAYOUTS[layout]
+    if max_length < rows_of.fewest_tokens:
+        raise InputError(f"a row of {max_length} tokens is too short: at least {rows_of.fewest_tokens} are needed")
+    find = partial(sources.find, by_lines=layout == "lines", field=field)
+    text_source = find(sources.kept(source, Path(cache)))
+    if validation is not None:
+        text_source = text_source.validated_on(find(sources.kept(validation, Path(cache))))
     chosen, written = prepared(text_source, Path(cache), tokenizer, vocab_size)
-    make = PackedRows if packed else SentenceRows
-    rows = {part: make(written[part], chosen, max_length) for part in parts.PARTS}
+    rows = {part: rows_of(written[part], chosen, max_length) for part in parts.PARTS}
     if not all(rows.values()):
-        counts = ", ".join(f"{len(part)} for {name}" for name, part in rows.items())
-        raise InputError(
-            f"{text_source.name} is too short: of {max_length} tokens a row it gives {counts}; each needs at least one"
-        )
+        raise _too_short(text_source.name, written, rows, layout, max_length)
     return Corpus(text_source.name, chosen, **rows, unknown_share=_unknown_share(text_source.name, written.values()))
 
 
@@ -111,6 +123,20 @@ def warn_of_unknown(text: Corpus) -> None:
         )
 
 
+def _too_short(name: str, written: dict[str, tokens.Tokens], rows: Mapping[str, TokenRows], layout: str, max_length: int):
+    """Return the error that says what was found, and what can be done."""
+    samples = "lines" if layout == "lines" else "sentences"
+    found = "; ".join(
+        f"{part}: {len(written[part].sentences):,} {samples}, {len(written[part].tokens):,} tokens, {len(rows[part]):,} rows"
+        for part in parts.PARTS
+    )
+    others = " or ".join(f"--layout {other}" for other in LAYOUTS if other != layout)
+    return InputError(
+        f"{name} is too short: each part needs a row of {max_length} tokens ({found}); give more text (100 "
+        f"different {samples} or more), a smaller --max-length, or {others}"
+    )
+
+
 def prepared(
     source: Source, cache: Path, tokenizer: str | Path, vocab_size: int
 ) -> tuple[Tokenizer, dict[str, tokens.Tokens]]:
@@ -123,7 +149,7 @@ def prepared(
     folder = cache / f"text-{_key(source.fingerprint, chosen.to_str())}"
     written = tokens.read(folder)
     if written is None:
-        sentences = parts.shared_out(_watched(source, "tokens"), survey().held_out)
+        sentences = parts.shared_out(partial(_watched, source, "tokens"), survey(), source.validation)
         tokens.write(folder, sentences, chosen)
         written = tokens.read(folder)
     if written is None:
@@ -136,7 +162,7 @@ def _once(source: Source) -> Callable[[], parts.Survey]:
 
     @cache
     def survey():
-        found = parts.survey(_watched(source, "reading"))
+        found = parts.survey(partial(_watched, source, "reading"), source.validation)
         if not found.sentences:
             raise InputError(f"{source.name} is empty")
         return found
@@ -164,8 +190,11 @@ def _tokenizer(source: Source, cache: Path, kind: str, vocab_size: int, survey: 
         return Tokenizer.from_str(read_text(file))
     train = kinds.train_wordpiece if kind == "wordpiece" else kinds.characters
     if not survey().sample:
-        raise InputError(f"{source.name} is too short: there is no sentence to train on")
-    made = train(survey().sample, vocab_size)
+        raise InputError(
+            f"{source.name} is too short: it has {survey().sentences:,} sentences or lines, and none is left to train on; "
+            "give 100 different ones or more"
+        )
+    made = train(list(survey().sample.values()), vocab_size)
     with written_whole(file) as temporary:
         temporary.write_text(made.to_str(pretty=True), encoding="utf-8")
     return made

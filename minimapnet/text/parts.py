@@ -2,20 +2,33 @@
 
 A document belongs to a part by a hash of its name, so it never changes sides, whatever else is read. A sentence that a
 validation or test document has is in that part alone: it is left out of the documents of other parts, since boilerplate
-would otherwise be trained on and asked for as well. Within a part sentences may repeat. Memory stays bounded: what is
-remembered are 8-byte hashes of the sentences held out, at most 50,000 for each of the two parts; documents after that are
-all trained on.
+would otherwise be trained on and asked for as well. Within a part sentences may repeat.
+
+With fewer than 200 documents, or where a part would be far from its share (so much is repeated, say, that most of the
+training part would be left out), each sentence is a document of its own instead, named by its words; should a part still be
+too large or too small, some sentences change sides.
+
+Where the user gives a text to validate on, all of it is the validation part, and what would have been that of the main text
+is trained on.
+
+Memory stays bounded: what is remembered are 8-byte hashes of the sentences held out, at most 50,000 for each of the two
+parts; documents after that are all trained on. Sentences are what a text consists of here, so they may be lines as well.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 PARTS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = PARTS
 HELD_OUT_SHARE = 0.1  # of the documents, on average, for validation, and as many for testing
 HELD_OUT_SENTENCES = 50_000  # at most, of each
+FEW_DOCUMENTS = 200  # with fewer, a tenth of them is no fair share
+LEAST_SHARE, MOST_SHARE = 0.025, 0.2  # of the sentences, in each part held out
+LEAST_KEPT = 0.5  # of the training part, after what is held out was left out of it
 SAMPLE_CHARACTERS = 8_000_000  # of the training part, at most, for the tokenizer
+Documents = Callable[[], Iterable[tuple[str, Sequence[str]]]]  # gives (name, sentences) from the beginning
 
 
 def part_of(document: str) -> str:
@@ -34,61 +47,126 @@ def hash_of(sentence: str) -> int:
 
 @dataclass
 class Survey:
-    """What one reading of a text finds: which sentences are held out for which part, and a sample of those to train on."""
+    """What reading a text finds: which sentences are held out for which part, and a sample of those to train on, by hash.
+
+    occurring: how often a sentence held out occurs where it belongs. sentences and documents: how many there are, and
+    one_by_one whether each sentence is a document of its own.
+    """
 
     held_out: dict[int, str] = field(default_factory=dict)
+    sample: dict[int, str] = field(default_factory=dict)
+    occurring: Counter[int] = field(default_factory=Counter)
     sentences: int = 0
-    sample: list[str] = field(default_factory=list)
+    documents: int = 0
+    one_by_one: bool = False
+
+    def numbers(self, part: str) -> list[int]:
+        """Return the hashes of the sentences of a part held out, the most frequent first."""
+        held_out = [number for number, where in self.held_out.items() if where == part]
+        return sorted(held_out, key=lambda number: (-self.occurring[number], number))
+
+    def size(self, part: str) -> int:
+        """Return how many sentences a part held out has, repeated ones counted."""
+        return sum(self.occurring[number] for number in self.numbers(part))
 
 
 class _Sample:
-    """Of all sentences that come, those with the lowest hashes, as many as have SAMPLE_CHARACTERS together.
+    """Of all samples that come, those with the lowest hashes, as many as have SAMPLE_CHARACTERS together.
 
-    So every sentence has the same chance, wherever it is, and memory is bounded. Repeated sentences count once.
+    So every one has the same chance, wherever it is, and memory is bounded. Repeated ones count once.
     """
 
     def __init__(self):
         self.kept, self.size, self.bound = {}, 0, 2**64
 
-    def add(self, number: int, sentence: str) -> None:
+    def add(self, number: int, text: str) -> None:
         if number >= self.bound or number in self.kept:
             return
-        self.kept[number] = sentence
-        self.size += len(sentence)
+        self.kept[number] = text
+        self.size += len(text)
         while self.size > SAMPLE_CHARACTERS:
             self.bound //= 2
-            self.kept = {number: sentence for number, sentence in self.kept.items() if number < self.bound}
+            self.kept = {number: text for number, text in self.kept.items() if number < self.bound}
             self.size = sum(map(len, self.kept.values()))
 
 
-def survey(documents: Iterable[tuple[str, Sequence[str]]]) -> Survey:
-    """Read a text once, see `Survey`."""
-    surveyed, sample, counts = Survey(), _Sample(), dict.fromkeys(PARTS, 0)
-    for name, sentences in documents:
-        part = part_of(name)
-        held_out = part != TRAIN and counts[part] < HELD_OUT_SENTENCES
+def survey(documents: Documents, validation: Documents | None = None) -> Survey:
+    """Read a text once, or twice where its sentences have to be shared out one by one, see `Survey`."""
+    held_out_by_hash = (TEST,) if validation else (VALIDATION, TEST)
+    found, kept = _read(documents, validation, one_by_one=False)
+    fair = all(_has_its_share(found, part) for part in held_out_by_hash)
+    if not fair or kept < LEAST_KEPT or found.documents < FEW_DOCUMENTS:
+        found, _ = _read(documents, validation, one_by_one=True)
+        for part in held_out_by_hash:
+            _even_out(found, part)
+    return found
+
+
+def _read(documents: Documents, validation: Documents | None, one_by_one: bool) -> tuple[Survey, float]:
+    """Return what one reading finds, and the share of the training part that is not left out."""
+    found, sample, distinct = Survey(one_by_one=one_by_one), _Sample(), Counter()
+    for part, sentences, given in _placed(documents, validation, one_by_one):
+        held_out = part != TRAIN and distinct[part] < HELD_OUT_SENTENCES
         for sentence in sentences:
             number = hash_of(sentence)
-            surveyed.sentences += 1
-            if not held_out:
+            if not held_out and not given:
                 sample.add(number, sentence)
-            elif number not in surveyed.held_out:
-                surveyed.held_out[number] = part
-                counts[part] += 1
-    surveyed.sample = [sentence for number, sentence in sample.kept.items() if number not in surveyed.held_out]
-    return surveyed
+            elif held_out and number not in found.held_out:
+                found.held_out[number] = part
+                distinct[part] += 1
+            if found.held_out.get(number) == part:
+                found.occurring[number] += 1
+        found.sentences += 0 if given else len(sentences)
+        found.documents += not given
+    found.sample = {number: sentence for number, sentence in sample.kept.items() if number not in found.held_out}
+    return found, len(found.sample) / max(1, len(sample.kept))
 
 
-def shared_out(documents: Iterable[tuple[str, Sequence[str]]], held_out: dict[int, str]) -> Iterator[tuple[str, str, bool]]:
+def _placed(
+    documents: Documents, validation: Documents | None, one_by_one: bool
+) -> Iterator[tuple[str, Sequence[str], bool]]:
+    """Return (part, sentences, whether they are of the text to validate on) of each document."""
+    for _, sentences in validation() if validation else ():
+        yield VALIDATION, sentences, True
+    for name, sentences in documents():
+        for document, inner in [(s, [s]) for s in sentences] if one_by_one else [(name, sentences)]:
+            part = part_of(document)
+            yield TRAIN if validation and part == VALIDATION else part, inner, False
+
+
+def _has_its_share(found: Survey, part: str) -> bool:
+    numbers = found.numbers(part)
+    size = found.size(part)
+    return LEAST_SHARE * found.sentences <= size <= MOST_SHARE * found.sentences or len(numbers) >= HELD_OUT_SENTENCES
+
+
+def _even_out(found: Survey, part: str) -> None:
+    """Train on the most frequent sentences of a part that is too large; give one too small those of the lowest hashes."""
+    size = found.size(part)
+    for number in found.numbers(part):
+        if size <= MOST_SHARE * found.sentences:
+            break
+        size -= found.occurring[number]
+        del found.held_out[number]
+    for number in sorted(found.sample):
+        if size >= LEAST_SHARE * found.sentences or len(found.sample) == 1:
+            break
+        size += 1
+        found.held_out[number] = part
+        del found.sample[number]
+
+
+def shared_out(documents: Documents, found: Survey, validation: Documents | None = None) -> Iterator[tuple[str, str, bool]]:
     """Read a text again and give (part, sentence, whether a document ends with it), without what the rule leaves out.
 
-    held_out is the survey's.
+    found is what the survey found.
     """
-    for name, sentences in documents:
-        nominal, sorted_out = part_of(name), []
+    apart = {TEST} if validation else {VALIDATION, TEST}  # what sentences of the main text may be held out for
+    for nominal, sentences, given in _placed(documents, validation, found.one_by_one):
+        sorted_out = []
         for sentence in sentences:
-            part = held_out.get(hash_of(sentence), TRAIN)
-            if part in (TRAIN, nominal):
+            part = nominal if given else found.held_out.get(hash_of(sentence), TRAIN)
+            if part in (TRAIN, nominal) or (found.one_by_one and part in apart):
                 sorted_out.append((part, sentence))
         for place, (part, sentence) in enumerate(sorted_out):
             yield part, sentence, place + 1 == len(sorted_out) or sorted_out[place + 1][0] != part

@@ -1,30 +1,16 @@
 """Python's own documentation as text: the language reference and the standard library's docstrings."""
 
 import ast
-import hashlib
 import importlib
 import inspect
-import os
 import sys
-import sysconfig
 import warnings
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 from minimapnet.errors import InputError
+from minimapnet.text import python_library
 from minimapnet.text.cleaning import prose
-
-NOT_DOCUMENTATION = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
-
-
-def fingerprint() -> str:
-    """Return what changes when this Python's documentation does: its version, and its files with their sizes and times."""
-    digest = hashlib.sha256(sys.version.encode())
-    for place, file in _modules():
-        about = file.stat()
-        digest.update(f"{place} {about.st_size} {about.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
 
 
 @cache
@@ -57,19 +43,10 @@ def _topics() -> dict[str, list[str]]:
     return {f"topic {name}": [text] for name, text in topics.items()}
 
 
-def _modules() -> Iterator[tuple[str, Path]]:
-    """Return the place within the standard library, and the file, of each module that is written in Python."""
-    library = Path(sysconfig.get_path("stdlib"))
-    for folder, inner, files in os.walk(library):
-        inner[:] = sorted(set(inner) - NOT_DOCUMENTATION)
-        for file in sorted(Path(folder, name) for name in files if name.endswith(".py")):
-            yield file.relative_to(library).as_posix(), file
-
-
 def _module_docstrings() -> dict[str, list[str]]:
     """Return the docstrings of the standard library's modules, from their source: importing some of them has effects."""
     docstrings = {}
-    for place, file in _modules():
+    for place, file in python_library.modules():
         try:
             with warnings.catch_warnings(action="ignore"):
                 tree = ast.parse(file.read_bytes())

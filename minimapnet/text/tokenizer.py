@@ -22,7 +22,9 @@ from minimapnet.special_tokens import USUAL, SpecialTokens, find
 SPECIAL = tuple(USUAL.values())
 NEVER_TEXT = "\0"  # texts with this character are refused
 VOCAB_SIZE = 2048
-LETTERS_SHARE = 4  # at most a quarter of the pieces are single characters; rarer ones become [UNK]
+LETTERS_SHARE = 4  # a quarter of the pieces may be single characters; rarer ones become [UNK]
+COVERED = 0.999  # of a text's characters should not: Chinese needs more than a quarter for that, and gets it
+LONGEST_WORD = 100  # characters; the longer ones are cut, as WordPiece would take them for [UNK]
 
 
 def train_wordpiece(sentences: Sequence[str], vocab_size: int = VOCAB_SIZE) -> Tokenizer:
@@ -30,14 +32,14 @@ def train_wordpiece(sentences: Sequence[str], vocab_size: int = VOCAB_SIZE) -> T
 
     It writes [CLS] before and [SEP] behind a sentence. [PAD] is piece 0, [MASK] piece 4.
     """
-    normalizer, words = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    normalizer, words = normalizers.BertNormalizer(lowercase=True), _words_of_bounded_length()
     text = [normalizer.normalize_str(sentence) for sentence in sentences]
-    letters, text = _common_letters(text, vocab_size // LETTERS_SHARE)
     inner = {letter for line in text for word, _ in words.pre_tokenize_str(line) for letter in word[1:]}
+    letters, text = _common_letters(text, inner, vocab_size)
 
     # The trainer numbers the letters in the order of a hash table, and breaks ties between pieces by these numbers, so
     # that two runs would differ. It gives "special" pieces their numbers first and in order: so letters come in as such.
-    first = [*SPECIAL, *letters, *("##" + letter for letter in sorted(inner))]
+    first = [*SPECIAL, *letters, *("##" + letter for letter in letters if letter in inner)]
     draft = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     draft.pre_tokenizer = words
     trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=first, show_progress=False)
@@ -210,9 +212,25 @@ def continues_word(tokenizer: Tokenizer) -> numpy.ndarray:
     return numpy.array([token is not None and token.startswith(prefix) for token in tokens])
 
 
-def _common_letters(text: list[str], limit: int) -> tuple[list[str], list[str]]:
-    """Return the most frequent characters, sorted, and the text without all others; blanks are not counted."""
+def _words_of_bounded_length():
+    """Return BERT's cutting into words, and of words at each 100th character."""
+    cut = pre_tokenizers.Split(tokenizers.Regex(f"(?m:.{{{LONGEST_WORD}}})"), "isolated")
+    return pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), cut])
+
+
+def _common_letters(text: list[str], inner: set[str], vocab_size: int) -> tuple[list[str], list[str]]:
+    """Return the most frequent characters, sorted, and the text without all others; blanks are not counted.
+
+    They take a quarter of the vocabulary, or more to make up 99.9 % of the text; each of `inner` is two pieces.
+    """
     counts = Counter(letter for line in text for letter in line if not letter.isspace())
-    letters = sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[:limit])
+    letters, pieces, covered = [], len(SPECIAL), 0
+    for letter in sorted(counts, key=lambda letter: (-counts[letter], letter)):
+        pieces += 1 + (letter in inner)
+        enough = len(letters) >= vocab_size // LETTERS_SHARE and covered >= COVERED * counts.total()
+        if enough or pieces > vocab_size:
+            break
+        letters.append(letter)
+        covered += counts[letter]
     rare = dict.fromkeys(map(ord, set(counts) - set(letters)))
-    return letters, [line.translate(rare) for line in text]
+    return sorted(letters), [line.translate(rare) for line in text]

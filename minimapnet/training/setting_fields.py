@@ -68,8 +68,8 @@ def setting(
 ):
     """Return a dataclass field with what is to be known of a setting.
 
-    It is a `number`, one of `choices`, or one of `names` or a path. `shown` describes the default where that is not its
-    value; `free` settings change no number of a run, so a resumed run may have others.
+    It is a `number`, one of `choices`, one of `names` or a path, or else any word. `shown` describes the default where
+    that is not its value; `free` settings change no number of a run, so a resumed run may have others.
     """
     metadata = {"help": help, "number": number, "choices": choices, "names": names, "shown": shown, "free": free}
     return dataclasses.field(default=default, metadata=metadata)
@@ -87,6 +87,8 @@ def check_settings(settings) -> None:
             raise InputError(f"{field.name} must be one of {', '.join(known['choices'])}, not {value!r}")
         if known["names"] is not None and not isinstance(value, str | Path):
             raise InputError(f"{field.name} must be a name or a path, not {value!r}")
+        if field.type is str and (not isinstance(value, str) or not value):
+            raise InputError(f"{field.name} must be a word, not {value!r}")
 
 
 def compared_settings(settings) -> dict:

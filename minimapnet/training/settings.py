@@ -6,7 +6,7 @@ from pathlib import Path
 
 from minimapnet.model.config import BertConfig
 from minimapnet.text import sources
-from minimapnet.text.load import Corpus
+from minimapnet.text.load import LAYOUTS, Corpus
 from minimapnet.text.tokenizer import VOCAB_SIZE
 from minimapnet.training import proposal_registry
 from minimapnet.training.proposal_registry import RANGES
@@ -22,9 +22,17 @@ class CorpusSettings:
 
     text: str | Path = setting(
         "python-docs",
-        f"the text: {', '.join(sources.NAMES)}; or a UTF-8 file, a folder of them, or a .gz",
-        names=sources.NAMES,
+        f"the text: {', '.join(sources.NAMES)}; or a UTF-8 file, a folder of them, a .jsonl, any of these with .gz, .bz2 or "
+        ".xz behind; or - for standard input",
+        names=sources.ALL_NAMES,
     )
+    validation: str | Path | None = setting(
+        None,
+        "another text, given as --text is, to validate on; its sentences are not trained on",
+        names=sources.NAMES,
+        shown="a tenth of the text",
+    )
+    field: str = setting("text", "the field of a .jsonl that is read")
     tokenizer: str | Path | None = setting(
         None,
         "wordpiece or characters, made from the text; or a tokenizer.json or vocab.txt",
@@ -34,7 +42,9 @@ class CorpusSettings:
     vocab_size: int = setting(VOCAB_SIZE, "the most tokens that a new tokenizer knows", whole(16, 10**6))
     max_length: int = setting(64, "tokens of a row", whole(3, 2**16))
     layout: str = setting(
-        "packed", "rows full of text, or sentences: each in a row of its own, with padding", choices=("packed", "sentences")
+        "packed",
+        "packed, rows full of text; or sentences, or lines: each in a row of its own, with padding",
+        choices=tuple(LAYOUTS),
     )
     cache: Path = setting(Path("runs/cache"), "where the text's tokens are kept, to be read faster the next time", names=())
 

@@ -78,7 +78,7 @@ def test_every_command_takes_a_file(tmp_path, capsys):
         ("text = ['a', 'b']", "text must be text in quotes"),
         ('text = "a\\u0000b"', "text must be text without the character zero"),
         ("out = 1979-05-27", "out must be text in quotes"),
-        ("layout = 'diagonal'", "layout must be one of packed, sentences, not 'diagonal'"),
+        ("layout = 'diagonal'", "layout must be one of packed, sentences, lines, not 'diagonal'"),
         ("steps = ", "is not TOML"),
         ("steps = 5\nsteps = 6", "is not TOML"),
         ("text = " + "[" * 5000, "is not TOML"),

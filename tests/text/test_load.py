@@ -26,10 +26,10 @@ def sentences_of(rows) -> list[list[int]]:
     return [row[maskable].tolist() for row, maskable in zip(batch.ids, batch.maskable, strict=True)]
 
 
-@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("layout", ["packed", "sentences", "lines"])
 @pytest.mark.parametrize("tokenizer", ["wordpiece", "characters"])
-def test_the_three_parts_of_a_file_share_no_sentence(file, tmp_path, packed, tokenizer):
-    text = load_corpus(str(file), tmp_path, tokenizer, vocab_size=200, max_length=40, packed=packed)
+def test_the_three_parts_of_a_file_share_no_sentence(file, tmp_path, layout, tokenizer):
+    text = load_corpus(str(file), tmp_path, tokenizer, vocab_size=200, max_length=40, layout=layout)
     assert text.name == "text.txt"
     assert text.vocab_size == text.tokenizer.get_vocab_size() <= 200
     assert (text.pad_token_id, text.mask_token_id) == (0, 4)
@@ -38,7 +38,7 @@ def test_the_three_parts_of_a_file_share_no_sentence(file, tmp_path, packed, tok
     for found in rows.values():
         assert found.lengths.max() <= 40
         assert not (found.batch([0]).ids == text.tokenizer.token_to_id("[UNK]")).any()
-    if not packed and tokenizer == "wordpiece":  # by characters a sentence is longer than a row
+    if layout != "packed" and tokenizer == "wordpiece":  # by characters a sentence is longer than a row
         everything = [tuple(ids) for found in rows.values() for ids in sentences_of(found)]
         assert len(set(everything)) > 400
         train, validation, test = (set(map(tuple, sentences_of(found))) for found in rows.values())
@@ -47,7 +47,7 @@ def test_the_three_parts_of_a_file_share_no_sentence(file, tmp_path, packed, tok
 
 def test_the_grammar_is_read_a_word_a_token(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "GRAMMAR_SENTENCES", 500)
-    text, ours = load_corpus("grammar", tmp_path, packed=False), grammar.read()
+    text, ours = load_corpus("grammar", tmp_path, layout="sentences"), grammar.read()
     assert text.vocab_size == len(ours.vocabulary) + 5
     assert set(text.train.lengths.tolist()) == {18}
     for ids in sentences_of(text.validation)[:5]:
@@ -59,7 +59,7 @@ def test_the_grammar_is_read_a_word_a_token(tmp_path, monkeypatch):
 def test_every_part_of_the_grammar_has_all_templates(tmp_path, monkeypatch):
     """Where sentences repeat, what is held out must not empty the training part of them."""
     monkeypatch.setattr(sources, "GRAMMAR_SENTENCES", 20_000)
-    text = load_corpus("grammar", tmp_path, packed=False)
+    text = load_corpus("grammar", tmp_path, layout="sentences")
     last = {}
     for part in parts.PARTS:
         words = [text.tokenizer.id_to_token(ids[0]) for ids in sentences_of(getattr(text, part))]
@@ -83,7 +83,7 @@ def test_what_was_read_is_not_read_again(file, tmp_path, monkeypatch):
         inner.setattr(parts, "survey", None)
         inner.setattr(tokens, "write", None)
         again = load_corpus(file, tmp_path, vocab_size=100)
-        load_corpus(file, tmp_path, vocab_size=100, packed=False, max_length=30)
+        load_corpus(file, tmp_path, vocab_size=100, layout="sentences", max_length=30)
     assert again.tokenizer.to_str() == first.tokenizer.to_str()
     assert (again.train.batch([0, 5]).ids == first.train.batch([0, 5]).ids).all()
     assert sorted(path.name for path in tmp_path.iterdir()) == names
@@ -205,7 +205,7 @@ def test_a_text_too_short_for_three_parts_says_how_short(tmp_path):
 def test_other_input_that_cannot_be_used(file, tmp_path):
     for options, message in (
         ({"max_length": 2}, "a row of 2 tokens is too short: at least 3 are needed"),
-        ({"max_length": 6, "packed": False}, "a row of 6 tokens is too short: at least 7 are needed"),
+        ({"max_length": 6, "layout": "sentences"}, "a row of 6 tokens is too short: at least 7 are needed"),
         ({"vocab_size": 10}, "a vocabulary of 10 tokens is too small"),
         ({"tokenizer": tmp_path / "none.json"}, "cannot read .*none.json: No such file"),
         ({"source": tmp_path / "nowhere"}, "there is no text .*nowhere: give a file, a folder, or one of python-docs"),

@@ -156,7 +156,7 @@ def test_a_role_that_nothing_has_is_named(tmp_path, names, missing):
 @every_kind
 def test_rows_of_training_and_of_a_guess_are_alike(tmp_path, names, make):
     file = saved(make(names), tmp_path)
-    text = load_corpus(written(tmp_path / "text.txt", 400), tmp_path / "cache", file, max_length=20, packed=False)
+    text = load_corpus(written(tmp_path / "text.txt", 400), tmp_path / "cache", file, max_length=20, layout="sentences")
     special, raw = kinds.special_tokens(text.tokenizer), text.tokenizer
     row = text.train.batch([0])
     inside = row.ids[0][row.maskable[0]]
