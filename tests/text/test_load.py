@@ -172,7 +172,7 @@ def test_ten_times_the_text_takes_the_same_memory(tmp_path, monkeypatch):
     [
         (b"", "text.txt is empty"),
         (b" \n\n\t ", "text.txt is empty"),
-        (b"One. Two. Three.", "text.txt is too short: there is no sentence to train on"),
+        (b"One. Two. Three.", "text.txt is too short: each part needs a row of 64 tokens"),
         (b"text\0text", "is not a text file: byte 4 is zero"),
         (b"caf\xe9", "is not UTF-8: byte 3 is 0xe9"),
     ],
@@ -197,7 +197,10 @@ def test_a_text_that_ends_in_damage_is_refused(tmp_path):
 
 def test_a_text_too_short_for_three_parts_says_how_short(tmp_path):
     file = written(tmp_path / "few.txt", 40)
-    message = r"few\.txt is too short: of 2000 tokens a row it gives \d+ for train, 0 for validation, 0 for test; each needs"
+    message = (
+        r"few\.txt is too short: each part needs a row of 2000 tokens \(train: \d+ sentences, [\d,]+ tokens, 0 rows; validation: "
+        r"\d+ sentences, \d+ tokens, 0 rows; test: .*\); give more text \(100 different .* a smaller --max-length, or --layout"
+    )
     with pytest.raises(InputError, match=message):
         load_corpus(file, tmp_path, "characters", max_length=2000)
 

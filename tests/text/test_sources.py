@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from minimapnet.errors import InputError
-from minimapnet.text import bibles, plain_files, python_docs, sources
+from minimapnet.text import bibles, compressed, json_lines, plain_files, python_docs, sources
 from tests.helpers.text_cases import made_up, written
 
 
@@ -107,7 +107,7 @@ def test_line_ends_and_a_byte_order_mark(tmp_path):
 
 
 def test_a_character_may_lie_across_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(plain_files, "BLOCK", 3)
+    monkeypatch.setattr(compressed, "BLOCK", 3)
     file = tmp_path / "text.txt"
     text = "Naïve façade: 你好世界 😀 end."
     file.write_text(text, encoding="utf-8")
@@ -176,7 +176,7 @@ WHOLE = gzip.compress(" ".join(made_up(2000)).encode())
 )
 @pytest.mark.parametrize("block", [5, 2**16])
 def test_a_file_that_is_no_text_says_why(tmp_path, monkeypatch, name, content, message, block):
-    monkeypatch.setattr(plain_files, "BLOCK", block)
+    monkeypatch.setattr(compressed, "BLOCK", block)
     file = tmp_path / name
     file.write_bytes(content)
     with pytest.raises(InputError) as caught:
@@ -186,10 +186,10 @@ def test_a_file_that_is_no_text_says_why(tmp_path, monkeypatch, name, content, m
 
 
 def test_what_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="there is no text nonsense: give a file, a folder, or one of python-docs, kjv, "):
+    with pytest.raises(InputError, match="there is no text nonsense: give a file, a folder, or one of python-docs, python-code, "):
         sources.find("nonsense")
     (tmp_path / "picture.png").write_bytes(b"\0")
-    with pytest.raises(InputError, match=r"has no text: no file in it ends in \.txt, \.text, \.md, \.rst, or "):
+    with pytest.raises(InputError, match=r"has no text: no file in it ends in \.txt, \.text, \.md, \.rst, \.jsonl, or "):
         sources.find(tmp_path)
     with pytest.raises(InputError, match="there is no file or folder"):
         list(plain_files.documents(tmp_path / "gone.txt"))
