@@ -65,7 +65,7 @@ def sentences(paragraph: str) -> list[str]:
 
 
 def sentences_or_pieces(lines_of_text: Iterable[str]) -> Iterator[str]:
-    """Return the sentences of a text of any kind, in order, each as one line; a longer one than 1,000 characters in `pieces`.
+    """Return the sentences of a text of any kind, in order, each as one line; one of more than 1,000 characters in `pieces`.
 
     Pieces keep their line ends, since these may be all that parts them.
     """

@@ -143,7 +143,7 @@ def _has_its_share(found: Survey, part: str) -> bool:
 
 def _even_out(found: Survey, part: str) -> None:
     """Train on the most frequent sentences of a part that is too large; give one too small those of the lowest hashes."""
-    size = found.size(part)
+    size = float(found.size(part))
     for number in found.numbers(part):
         if size <= MOST_SHARE * found.sentences:
             break
