@@ -127,12 +127,17 @@ def _placed(
 ) -> Iterator[tuple[str, Sequence[str], bool]]:
     """Return (part, sentences, whether they are of the text to validate on) of each document."""
     for _, sentences in validation() if validation else ():
-        yield VALIDATION, sentences, True
+        yield VALIDATION, _lines(sentences) if one_by_one else sentences, True
     for name, sentences in documents():
-        units = [(line, [line]) for sentence in sentences for line in sentence.split("\n")] if one_by_one else []
-        for document, inner in units or [(name, sentences)]:
+        alone = ((line, [line]) for line in _lines(sentences))
+        for document, inner in alone if one_by_one else [(name, sentences)]:
             part = part_of(document)
             yield TRAIN if validation and part == VALIDATION else part, inner, False
+
+
+def _lines(sentences: Sequence[str]) -> list[str]:
+    """Return sentences one by one, and the lines of pieces in which none ends."""
+    return [line for sentence in sentences for line in sentence.split("\n")]
 
 
 def _has_its_share(found: Survey, part: str) -> bool:

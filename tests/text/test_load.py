@@ -8,7 +8,7 @@ import string
 import subprocess
 import sys
 import tracemalloc
-from functools import partial
+from functools import cache, partial
 
 import numpy
 import pytest
@@ -228,6 +228,7 @@ def lower_case(count: int) -> list[str]:
     return [sentence.lower().rstrip(".") for sentence in made_up(count)]
 
 
+@cache
 def kinds_of_text() -> dict[str, str]:
     """Return texts without sentences that end: 3,000 lines, 200, one line without blanks, ideographs, letters, a log."""
     rng = random.Random(0)

@@ -159,6 +159,15 @@ def test_a_text_to_validate_on(count):
     assert set(survey.sample.values()) == set(found[TRAIN])
 
 
+def test_lines_that_both_texts_have_are_validated_on_alone():
+    documents = [("page", ["\n".join(f"line {i}" for i in range(j, j + 20)) for j in range(0, 200, 20)])]
+    given = [("theirs", ["\n".join(f"line {i}" for i in range(50, 90))])]
+    survey = parts.survey(lambda: documents, lambda: given)
+    shared = list(parts.shared_out(lambda: documents, survey, lambda: given))
+    assert {sentence for part, sentence, _ in shared if part == VALIDATION} == {f"line {i}" for i in range(50, 90)}
+    assert len(shared) == 200
+
+
 def test_a_long_text_to_validate_on_stays_whole(monkeypatch):
     monkeypatch.setattr(parts, "HELD_OUT_SENTENCES", 20)
     documents, given = [("own", [f"own {i}" for i in range(300)])], [("theirs", [f"theirs {i}" for i in range(100)])]
