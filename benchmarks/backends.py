@@ -1,4 +1,4 @@
-"""The array libraries that the benchmarks can run on: ours, and the strict stand-in for CuPy of the tests, to rehearse a GPU.
+"""The array libraries that the benchmarks run on: ours, and the strict stand-in for CuPy of the tests, to rehearse a GPU.
 
 Figures of the stand-in mean nothing: it shows that a benchmark would run on a device, not how fast.
 """

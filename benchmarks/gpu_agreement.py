@@ -1,4 +1,4 @@
-"""The same small model trained on the CPU and on a GPU: the same masks and losses, the same bytes twice, checkpoints in common.
+"""The same small model trained on the CPU and on a GPU: the same masks and losses, the same bytes twice, common checkpoints.
 
     python benchmarks/gpu_agreement.py                     on a GPU (about half a minute)
     python benchmarks/gpu_agreement.py --backend strict    on the tests' stand-in, to rehearse it
@@ -115,7 +115,7 @@ def main():
     arguments = parser.parse_args()
     backends.use(arguments.backend)
     with tempfile.TemporaryDirectory() as cache:
-        text = load_corpus("grammar", Path(cache), max_length=LENGTH)
+        text = load_corpus("grammar", Path(cache), max_length=LENGTH, layout="sentences")
         rows = [compare(text, name, arguments.backend) for name in arguments.proposals]
     header = [
         "proposal",

@@ -65,12 +65,17 @@ def sentences(paragraph: str) -> list[str]:
 
 
 def sentences_or_pieces(lines_of_text: Iterable[str]) -> Iterator[str]:
-    """Return the sentences of a text of any kind, in order; where none ends within 1,000 characters, see `pieces`."""
+    """Return the sentences of a text of any kind, in order, each as one line; one of more than 1,000 characters in `pieces`.
+
+    Pieces keep their line ends, since these may be all that parts them.
+    """
     for stretch in _stretches(lines_of_text):
         for sentence in sentences(stretch):
+            if len(sentence) <= LONGEST_SAMPLE:
+                yield from filter(None, [" ".join(sentence.split())])
+                continue
             for piece in pieces(sentence):
-                if text := " ".join(piece.split()):
-                    yield text
+                yield from filter(None, ["\n".join(" ".join(line.split()) for line in piece.split("\n")).strip()])
 
 
 def pieces(text: str) -> Iterator[str]:

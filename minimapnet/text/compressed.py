@@ -4,13 +4,17 @@ import bz2
 import gzip
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from minimapnet.errors import InputError
 
 BLOCK = 2**16  # bytes
-OPENERS = {".gz": ("gzip", gzip.open), ".bz2": ("bzip2", bz2.open), ".xz": ("xz", lzma.open)}
+OPENERS: dict[str, tuple[str, Callable]] = {
+    ".gz": ("gzip", gzip.open),
+    ".bz2": ("bzip2", bz2.open),
+    ".xz": ("xz", lzma.open),
+}
 
 
 def unpacked_name(file: Path) -> str:

@@ -5,8 +5,8 @@ validation or test document has is in that part alone: it is left out of the doc
 would otherwise be trained on and asked for as well. Within a part sentences may repeat.
 
 With fewer than 200 documents, or where a part would be far from its share (so much is repeated, say, that most of the
-training part would be left out), each sentence is a document of its own instead, named by its words; should a part still be
-too large or too small, some sentences change sides.
+training part would be left out), each sentence is a document of its own instead, named by its words, and so is each line of
+what has no sentences; should a part still be too large or too small, some sentences change sides.
 
 Where the user gives a text to validate on, all of it is the validation part, and what would have been that of the main text
 is trained on.
@@ -127,11 +127,17 @@ def _placed(
 ) -> Iterator[tuple[str, Sequence[str], bool]]:
     """Return (part, sentences, whether they are of the text to validate on) of each document."""
     for _, sentences in validation() if validation else ():
-        yield VALIDATION, sentences, True
+        yield VALIDATION, _lines(sentences) if one_by_one else sentences, True
     for name, sentences in documents():
-        for document, inner in [(s, [s]) for s in sentences] if one_by_one else [(name, sentences)]:
+        alone = ((line, [line]) for line in _lines(sentences))
+        for document, inner in alone if one_by_one else [(name, sentences)]:
             part = part_of(document)
             yield TRAIN if validation and part == VALIDATION else part, inner, False
+
+
+def _lines(sentences: Sequence[str]) -> list[str]:
+    """Return sentences one by one, and the lines of pieces in which none ends."""
+    return [line for sentence in sentences for line in sentence.split("\n")]
 
 
 def _has_its_share(found: Survey, part: str) -> bool:
@@ -142,16 +148,17 @@ def _has_its_share(found: Survey, part: str) -> bool:
 
 def _even_out(found: Survey, part: str) -> None:
     """Train on the most frequent sentences of a part that is too large; give one too small those of the lowest hashes."""
-    size = found.size(part)
+    size = float(found.size(part))
     for number in found.numbers(part):
         if size <= MOST_SHARE * found.sentences:
             break
         size -= found.occurring[number]
         del found.held_out[number]
+    often = found.sentences / max(1, len(found.sample) + len(found.held_out))  # a sentence occurs, about
     for number in sorted(found.sample):
         if size >= LEAST_SHARE * found.sentences or len(found.sample) == 1:
             break
-        size += 1
+        size += often
         found.held_out[number] = part
         del found.sample[number]
 

@@ -77,7 +77,7 @@ def of_file(place: str, file: Path, by_lines: bool, field: str = "text") -> Iter
     if _is_json_lines(file):
         texts = json_lines.texts(file, _text(file), field)
         if by_lines:
-            yield from _lines_as_documents(texts)
+            yield from _lines_as_documents(text.replace("\n", " ") for text in texts)
             return
         for number, text in enumerate(texts):
             yield from _pages(f"{place} text {number}", sentences_or_pieces(text.split("\n")))

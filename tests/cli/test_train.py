@@ -1,6 +1,8 @@
 """`minimapnet train`: what it writes and says, that flags arrive, and that a run goes on as if it had never stopped."""
 
+import io
 import json
+import lzma
 import shlex
 import shutil
 import signal
@@ -15,9 +17,11 @@ from minimapnet import proposals as kinds
 from minimapnet.cli import build_trainer, main
 from minimapnet.model.bert import Bert
 from minimapnet.text.batches import PackedRows, SentenceRows
+from minimapnet.text.load import LAYOUTS
 from minimapnet.training import proposal_registry
 from minimapnet.training.trainer import Trainer
 from tests.helpers.command_cases import assert_refused, called, environment, text_file, train
+from tests.helpers.text_cases import made_up
 
 
 @pytest.fixture
@@ -101,7 +105,7 @@ def test_defaults_are_those_of_the_help(folder):
 
 @pytest.mark.parametrize("name", proposal_registry.KINDS)
 def test_every_proposal_trains(folder, capsys, name):
-    options = train(folder, "--proposal", name, "--steps", 8)  # MAPNet learns from every fourth
+    options = train(folder, "--proposal", name, "--steps", 8, "--vocab-size", 128)  # MAPNet learns from every fourth
     trainer = made(options)
     assert type(trainer.proposal) is proposal_registry.KINDS[name].proposal
     assert trainer.evaluation.k == 0.15
@@ -210,3 +214,35 @@ def test_the_shortest_rows_train_with_every_proposal(folder, capsys, name):
     rows = made(options).text.train
     assert rows.batch(range(len(rows))).maskable.sum(axis=1).min() == 1
     assert called(capsys, *options).returncode == 0
+
+
+def test_a_text_from_standard_input_is_read_again_when_a_run_goes_on(folder, capsys, monkeypatch):
+    content = (folder / "text.txt").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    options = train(folder, "--text", "-", "--layout", "lines", "--max-minutes", 1e-9)
+    assert "Stopped by --max-minutes" in called(capsys, *options).stdout
+    monkeypatch.setattr(sys, "stdin", None)
+    (folder / "text.txt").unlink()
+    result = called(capsys, "train", "--resume", "--out", folder / "run", "--max-minutes", 9)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "for 6 steps" in result.stdout
+    assert "Trained on stdin-" in result.stdout
+
+
+@pytest.mark.parametrize("layout", ["lines", "sentences", "packed"])
+def test_text_options_arrive_and_are_kept(folder, capsys, layout):
+    lines = [json.dumps({"body": sentence.lower()}) for sentence in made_up(300, seed=1)]
+    (folder / "main.jsonl.xz").write_bytes(lzma.compress("\n".join(lines).encode()))
+    (folder / "theirs.jsonl").write_text("\n".join(json.dumps({"body": s}) for s in made_up(50, seed=2)))
+    options = train(folder, "--text", folder / "main.jsonl.xz", "--validation", folder / "theirs.jsonl", "--field", "body")
+    options += ["--layout", layout]
+    trainer = made(options)
+    assert type(trainer.text.train) is LAYOUTS[layout]
+    assert len(trainer.text.validation) < len(trainer.text.train)
+    assert called(capsys, *options).returncode == 0
+    shutil.rmtree(folder / "run/step-00000006")
+    assert called(capsys, "train", "--resume", "--out", folder / "run").returncode == 0
+    (folder / "theirs.jsonl").write_text(json.dumps({"body": "Something else."}) * 2)
+    assert_refused(
+        called(capsys, "train", "--resume", "--out", folder / "run"), "theirs.jsonl line 1 is not JSON: Extra data"
+    )

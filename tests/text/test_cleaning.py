@@ -72,3 +72,43 @@ def test_a_paragraph_without_end_is_cut(monkeypatch):
     found = list(cleaning.paragraphs(["word word word"] * 10))
     assert len(found) == 5
     assert " ".join(found).split() == ["word"] * 30
+
+
+WORDS = "lower case words without an end "
+
+
+@pytest.mark.parametrize(
+    ("text", "lengths"),
+    [
+        ("x" * 2500, [1000, 1000, 500]),  # anywhere
+        (WORDS * 100, [990, 998, 996, 215]),  # at blanks
+        ((WORDS * 3 + "\n") * 20, [959] * 2),  # at line ends
+        (WORDS * 31, [len(WORDS) * 31 - 1]),
+        ("你好" * 700 + "。" + "x" * 10, [1000, 401, 10]),
+        ("One ends. " * 300, [9] * 300),
+    ],
+)
+def test_where_no_sentence_ends_a_text_is_cut(text, lengths):
+    found = list(cleaning.sentences_or_pieces(text.split("\n")))
+    assert max(map(len, found)) <= cleaning.LONGEST_SAMPLE
+    assert "".join("".join(found).split()) == "".join(text.split())  # nothing is dropped
+    if "lower" not in text or len(lengths) == 1:
+        assert [len(piece) for piece in found] == lengths
+    else:
+        assert all(piece.split()[0] in WORDS.split() for piece in found)  # no word is cut
+        assert all(len(piece) > 900 for piece in found[:-1])
+
+
+def test_pieces_keep_their_line_ends_and_sentences_do_not():
+    lines = [f"entry {i:04d}  of   the log" for i in range(100)]
+    found = list(cleaning.sentences_or_pieces(lines))
+    assert "\n".join(found).split("\n") == [" ".join(line.split()) for line in lines]
+    assert list(cleaning.sentences_or_pieces(["A sentence", "of two lines. And", "another."])) == [
+        "A sentence of two lines.",
+        "And another.",
+    ]
+
+
+@pytest.mark.parametrize("mark", "。！？।؟۔")
+def test_marks_of_other_scripts_end_sentences(mark):
+    assert cleaning.sentences(f"अब{mark} ab{mark}") == [f"अब{mark}", f"ab{mark}"]

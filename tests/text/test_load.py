@@ -1,10 +1,14 @@
 """`load_corpus`: from a name or a path to rows, cached, in bounded memory; and what it refuses."""
 
 import gzip
+import json
 import os
+import random
+import string
 import subprocess
 import sys
 import tracemalloc
+from functools import cache, partial
 
 import numpy
 import pytest
@@ -172,7 +176,7 @@ def test_ten_times_the_text_takes_the_same_memory(tmp_path, monkeypatch):
     [
         (b"", "text.txt is empty"),
         (b" \n\n\t ", "text.txt is empty"),
-        (b"One. Two. Three.", "text.txt is too short: there is no sentence to train on"),
+        (b"One. Two. Three.", "text.txt is too short: each part needs a row of 64 tokens"),
         (b"text\0text", "is not a text file: byte 4 is zero"),
         (b"caf\xe9", "is not UTF-8: byte 3 is 0xe9"),
     ],
@@ -197,7 +201,8 @@ def test_a_text_that_ends_in_damage_is_refused(tmp_path):
 
 def test_a_text_too_short_for_three_parts_says_how_short(tmp_path):
     file = written(tmp_path / "few.txt", 40)
-    message = r"few\.txt is too short: of 2000 tokens a row it gives \d+ for train, 0 for validation, 0 for test; each needs"
+    found = r"train: \d+ sentences, [\d,]+ tokens, 0 rows; validation: \d+ sentences, \d+ tokens, 0 rows; test: .*"
+    message = rf"few\.txt is too short: each part needs a row of 2000 tokens \({found}\); give more text .* --max-length"
     with pytest.raises(InputError, match=message):
         load_corpus(file, tmp_path, "characters", max_length=2000)
 
@@ -208,9 +213,95 @@ def test_other_input_that_cannot_be_used(file, tmp_path):
         ({"max_length": 6, "layout": "sentences"}, "a row of 6 tokens is too short: at least 7 are needed"),
         ({"vocab_size": 10}, "a vocabulary of 10 tokens is too small"),
         ({"tokenizer": tmp_path / "none.json"}, "cannot read .*none.json: No such file"),
+        ({"max_length": 3, "layout": "lines"}, "a row of 3 tokens is too short: at least 4 are needed"),
+        ({"layout": "diagonal"}, "layout must be one of packed, sentences, lines, not 'diagonal'"),
+        ({"validation": tmp_path / "nowhere"}, "there is no text .*nowhere"),
         ({"source": tmp_path / "nowhere"}, "there is no text .*nowhere: give a file, a folder, or one of python-docs"),
         ({"cache": file}, "cannot write"),
     ):
         arguments = {"source": file, "cache": tmp_path, **options}
         with pytest.raises(InputError, match=message):
             load_corpus(**arguments)
+
+
+def lower_case(count: int) -> list[str]:
+    return [sentence.lower().rstrip(".") for sentence in made_up(count)]
+
+
+@cache
+def kinds_of_text() -> dict[str, str]:
+    """Return texts without sentences that end: 3,000 lines, 200, one line without blanks, ideographs, letters, a log."""
+    rng = random.Random(0)
+    letters = "".join(rng.choices("acgt", k=10_000))
+    return {
+        "lower": "\n".join(lower_case(3000)),
+        "few": "\n".join(lower_case(200)),
+        "one line": "".join(rng.choices(string.ascii_lowercase, k=150_000)),
+        "chinese": "".join(rng.choices([chr(0x4E00 + i) for i in range(300)], k=60_000)),
+        "fasta": "\n".join(f">read {i}\n{letters[i * 7 : i * 7 + 60 + i]}" for i in range(200)),
+        "reads": "\n".join("".join(rng.choices("ACGT", k=3000)) for _ in range(120)),
+        "log": "\n".join(f"2026-11-{i % 28 + 1} INFO worker[{i % 91}]: heartbeat {i % 700}" for i in range(4000)),
+        "same": "\n".join("all is well" if i % 3 else f"entry {i} of many" for i in range(3000)),
+    }
+
+
+@pytest.mark.parametrize("tokenizer", ["wordpiece", "characters"])
+@pytest.mark.parametrize("layout", load.LAYOUTS)
+@pytest.mark.parametrize("kind", kinds_of_text())
+def test_any_text_becomes_rows_in_three_parts(tmp_path, kind, layout, tokenizer):
+    file = tmp_path / "text"
+    file.write_text(kinds_of_text()[kind], encoding="utf-8")
+    if (kind, layout) == ("one line", "lines"):
+        file.write_text("\n".join(kinds_of_text()[kind][i : i + 999] for i in range(0, 150_000, 999)))
+    text = load_corpus(file, tmp_path / "cache", tokenizer, 400, 32, layout)
+    rows = [len(getattr(text, part)) for part in parts.PARTS]
+    assert 0.6 < rows[0] / sum(rows) < 0.95
+    assert min(rows) > 0.02 * sum(rows)
+    for part in parts.PARTS:
+        batch = getattr(text, part).batch(numpy.arange(len(getattr(text, part))))
+        unknown = (batch.ids == text.tokenizer.token_to_id("[UNK]")).sum()
+        assert unknown < 0.01 * batch.maskable.sum()
+    again = load_corpus(file, tmp_path / "other", tokenizer, 400, 32, layout)
+    assert (again.validation.batch([0]).ids == text.validation.batch([0]).ids).all()
+
+
+def test_a_line_is_a_row(tmp_path):
+    file, lines = tmp_path / "text.txt", [f"Word {word}. And more" for word in range(1000)]
+    file.write_text("\n".join(["a", *lines]), encoding="utf-8")  # one token by itself is no row
+    text = load_corpus(file, tmp_path / "cache", "characters", layout="lines")
+    found = []
+    for part in parts.PARTS:
+        rows = getattr(text, part)
+        found += ["".join(map(text.tokenizer.id_to_token, ids)) for ids in sentences_of(rows)]
+    assert sorted(found) == sorted(lines)
+
+
+def test_a_text_to_validate_on_is_the_validation_part(file, tmp_path):
+    other = tmp_path / "other.txt"
+    theirs = [f"{sentence} It is theirs." for sentence in made_up(100, seed=5)]
+    other.write_text("\n\n".join([*theirs, *made_up(600)[:200]]), encoding="utf-8")  # what the main text has, too
+    read = partial(load_corpus, file, tmp_path / "cache", vocab_size=200, layout="lines")
+    alone, text = read(), read(validation=other)
+    assert text.name == alone.name == "text.txt"
+    assert len(text.validation) == 300
+    train, validation, test = (set(map(tuple, sentences_of(getattr(text, part)))) for part in parts.PARTS)
+    assert not train & validation and not test & validation and not train & test
+    assert 250 < len(text.train) < 400
+    with pytest.raises(InputError, match="is too short: it has 600 sentences or lines, and none is left to train on"):
+        read(validation=file)
+
+
+def test_a_json_lines_text_by_its_field(tmp_path):
+    file = tmp_path / "texts.jsonl"
+    file.write_text("\n".join(json.dumps({"body": sentence, "n": 1}) for sentence in made_up(300)))
+    text = load_corpus(file, tmp_path, vocab_size=100, layout="sentences", field="body")
+    assert len(text.train) + len(text.validation) + len(text.test) > 250
+    with pytest.raises(InputError, match=r"texts\.jsonl line 1 has no field 'text': its fields are 'body', 'n'"):
+        load_corpus(file, tmp_path, vocab_size=100)
+
+
+def test_unicode_names_train_in_every_layout(tmp_path):
+    for layout in load.LAYOUTS:
+        text = load_corpus("unicode-names", tmp_path, layout=layout)
+        rows = [len(getattr(text, part)) for part in parts.PARTS]
+        assert 0.78 < rows[0] / sum(rows) < 0.82

@@ -1,6 +1,10 @@
 """Where text comes from: names, files, folders, .gz; and every way in which it cannot be read."""
 
+import bz2
 import gzip
+import io
+import json
+import lzma
 import os
 import socket
 import sys
@@ -10,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from minimapnet.errors import InputError
-from minimapnet.text import bibles, plain_files, python_docs, sources
+from minimapnet.text import bibles, compressed, json_lines, plain_files, python_docs, python_library, sources
 from tests.helpers.command_cases import assert_refused, called
 from tests.helpers.text_cases import made_up, written
 
@@ -110,7 +114,7 @@ def test_line_ends_and_a_byte_order_mark(tmp_path):
 
 
 def test_a_character_may_lie_across_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(plain_files, "BLOCK", 3)
+    monkeypatch.setattr(compressed, "BLOCK", 3)
     file = tmp_path / "text.txt"
     text = "Naïve façade: 你好世界 😀 end."
     file.write_text(text, encoding="utf-8")
@@ -179,7 +183,7 @@ WHOLE = gzip.compress(" ".join(made_up(2000)).encode())
 )
 @pytest.mark.parametrize("block", [5, 2**16])
 def test_a_file_that_is_no_text_says_why(tmp_path, monkeypatch, name, content, message, block):
-    monkeypatch.setattr(plain_files, "BLOCK", block)
+    monkeypatch.setattr(compressed, "BLOCK", block)
     file = tmp_path / name
     file.write_bytes(content)
     with pytest.raises(InputError) as caught:
@@ -189,10 +193,12 @@ def test_a_file_that_is_no_text_says_why(tmp_path, monkeypatch, name, content, m
 
 
 def test_what_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="there is no text nonsense: give a file, a folder, or one of python-docs, kjv, "):
+    with pytest.raises(
+        InputError, match="there is no text nonsense: give a file, a folder, or one of python-docs, python-code, "
+    ):
         sources.find("nonsense")
     (tmp_path / "picture.png").write_bytes(b"\0")
-    with pytest.raises(InputError, match=r"has no text: no file in it ends in \.txt, \.text, \.md, \.rst, or "):
+    with pytest.raises(InputError, match=r"has no text: no file in it ends in \.txt, \.text, \.md, \.rst, \.jsonl, or "):
         sources.find(tmp_path)
     with pytest.raises(InputError, match="there is no file or folder"):
         list(plain_files.documents(tmp_path / "gone.txt"))
@@ -257,3 +263,154 @@ def test_in_a_folder_it_is_passed_over(tmp_path):
         plain_files.fingerprint(tmp_path)
     (tmp_path / "text.txt").write_text("A sentence.", encoding="utf-8")
     assert [name for name, _ in plain_files.files(tmp_path)] == ["text.txt"]
+
+
+PACKED = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+
+
+@pytest.mark.parametrize("ending", [*PACKED, ".BZ2"])
+@pytest.mark.parametrize("inner", ["notes.txt", "notes", "notes.jsonl"])
+def test_packed_files_are_read_and_damaged_ones_refused(tmp_path, ending, inner):
+    file, text = tmp_path / (inner + ending), "\n".join(made_up(300))
+    content = "\n".join(json.dumps({"text": line}) for line in text.split("\n")) if "json" in inner else text
+    whole = PACKED[ending.lower()](content.encode())
+    file.write_bytes(whole)
+    assert sentences_of(sources.find(file)) == made_up(300)
+    for damaged in (whole[:-9], whole[:60] + bytes(40) + whole[100:], b"no archive"):
+        file.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"is not a whole (gzip|bzip2|xz) file: .*; pack it again") as caught:
+            list(sources.find(file).documents())
+        assert "\n" not in str(caught.value)
+
+
+def test_packed_files_of_a_folder(tmp_path):
+    (tmp_path / "a.txt.xz").write_bytes(lzma.compress(b"From a."))
+    (tmp_path / "b.md.bz2").write_bytes(bz2.compress(b"From b."))
+    (tmp_path / "c.jsonl").write_text('{"text": "From c."}')
+    (tmp_path / "d.tar.gz").write_bytes(b"no text")
+    assert sentences_of(sources.find(tmp_path)) == ["From a.", "From b.", "From c."]
+
+
+def test_json_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr(compressed, "BLOCK", 7)
+    file = tmp_path / "texts.jsonl"
+    texts = ["One. Two.", "A line\nof two.\n\nAnd a paragraph.", "", "split \u2028 not", "half \ud800 of one", "Naïve 😀"]
+    lines = [json.dumps({"id": i, "text": text, "body": "Another."}) for i, text in enumerate(texts)]
+    file.write_text("\r\n\n".join(lines) + "\n", encoding="utf-8")
+    expected = ["One.", "Two.", "A line of two.", "And a paragraph.", "split not", "half \ufffd of one", "Naïve 😀"]
+    assert sentences_of(sources.find(file)) == expected
+    names = [name for name, _ in sources.find(file).documents()]
+    assert len(names) == len(set(names)) == 5
+    assert sentences_of(sources.find(file, field="body")) == ["Another."] * 6
+    by_lines = ["One. Two.", "A line of two.  And a paragraph.", "split \u2028 not", "half \ufffd of one", "Naïve 😀"]
+    assert sentences_of(sources.find(file, by_lines=True)) == by_lines
+    assert len({sources.find(file, lines, field).fingerprint for lines in (True, False) for field in ("text", "body")}) == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 3 is not JSON: "),
+        ("nonsense", "line 3 is not JSON: "),
+        ("[" * 100_000, "line 3 is not JSON: "),
+        ('["a"]', "line 3 is not a JSON object with a field 'text', but a list"),
+        (
+            '{"id": 1, "body": "x"}',
+            "line 3 has no field 'text': its fields are 'id', 'body'; name that of the text with --field",
+        ),
+        ("{}", "line 3 has no field 'text': its fields are none"),
+        ('{"text": null}', "line 3: field 'text' is not text, but null"),
+        ('{"text": 5}', "line 3: field 'text' is not text, but a int"),
+        ('{"text": ["a"]}', "line 3: field 'text' is not text, but a list"),
+    ],
+)
+@pytest.mark.parametrize("by_lines", [True, False])
+def test_json_lines_that_cannot_be_used(tmp_path, line, message, by_lines):
+    file = tmp_path / "texts.jsonl"
+    file.write_text('{"text": "One."}\n\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        list(sources.find(file, by_lines).documents())
+    assert str(caught.value).startswith(f"{file} {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_line_of_json_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_lines, "LONGEST_LINE", 1000)
+    file = tmp_path / "texts.jsonl"
+    file.write_text(json.dumps({"text": "x" * 100_000}))
+    with pytest.raises(InputError, match="has a line of more than 1,000 characters"):
+        list(sources.find(file).documents())
+
+
+def test_a_line_is_a_document_where_lines_are_asked_for(tmp_path):
+    file = tmp_path / "text.txt"
+    long = "word " * 500
+    file.write_bytes(f"one. Two\r\n\n  three  \n \t\n- four\n{long}\nfive".encode())
+    documents = list(sources.find(file, by_lines=True).documents())
+    assert [name for name, _ in documents] == ["one. Two", "  three", "- four", long.rstrip(), "five"]
+    assert [len(samples) for _, samples in documents] == [1, 1, 1, 3, 1]
+    assert "".join(documents[3][1]) == long.rstrip()
+
+
+def test_unicode_names_are_words_alone():
+    source = sources.find("unicode-names")
+    names = sentences_of(source)
+    assert 30_000 < len(names) == len(set(names))
+    assert {"GREEK SMALL LETTER ALPHA", "SPACE", "GRINNING FACE", "HANGUL CHOSEONG KIYEOK"} < set(names)
+    assert not any(name.startswith(("CJK UNIFIED IDEOGRAPH-", "HANGUL SYLLABLE", "TANGUT IDEOGRAPH-")) for name in names)
+    assert all(samples == [name] for name, samples in source.documents())
+
+
+def test_python_code_is_the_librarys_source():
+    source, lines = sources.find("python-code"), sources.find("python-code", by_lines=True)
+    names = {name.rsplit(" page ", 1)[0] for name, _ in source.documents()}
+    assert {"ast.py", "json/decoder.py"} < names
+    assert not any("test" in name.split("/")[:-1] or "site-packages" in name for name in names)
+    found = dict(lines.documents())
+    assert found["class JSONDecoder(object):"] == ["class JSONDecoder(object):"]
+    assert "    return tree" in found or any(line.startswith("    def ") for line in found)
+    assert source.fingerprint != lines.fingerprint
+
+
+def test_python_code_missing_is_one_clear_line(monkeypatch):
+    monkeypatch.setattr(python_library, "modules", lambda: iter(()))
+    with pytest.raises(InputError, match="came without the source of its library; give a text of your own with --text"):
+        list(python_library.code())
+
+
+def test_a_module_in_another_encoding_is_left_out(tmp_path, monkeypatch):
+    for name, content in (("a.py", b"a = 'caf\xe9'"), ("b.py", b"b = 1"), ("c.py", b"\0")):
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(python_library.sysconfig, "get_path", lambda _: tmp_path)
+    assert [samples for _, samples in python_library.code()] == [["b = 1"]]
+
+
+def given_by_standard_input(monkeypatch, content: bytes):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+def test_standard_input_is_kept_by_its_hash(tmp_path, monkeypatch):
+    text = ". ".join(made_up(2000)).encode()
+    found = []
+    for content in (text, text, text[:-1]):
+        given_by_standard_input(monkeypatch, content)
+        found.append(sources.kept("-", tmp_path / "cache"))
+        assert found[-1].read_bytes() == content
+    assert found[0] == found[1] != found[2]
+    assert sorted(tmp_path.rglob("*.txt")) == sorted({*found})
+    assert sources.kept("kjv", tmp_path) == "kjv" and sources.kept(tmp_path, tmp_path) == tmp_path
+
+
+def test_standard_input_that_cannot_be_used(tmp_path, monkeypatch):
+    given_by_standard_input(monkeypatch, b"")
+    with pytest.raises(InputError, match="standard input is empty"):
+        sources.kept("-", tmp_path / "cache")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    with pytest.raises(InputError, match="standard input is the keyboard"):
+        sources.kept("-", tmp_path / "cache")
+    sys.stdin.close()
+    for closed in (sys.stdin, None):
+        monkeypatch.setattr(sys, "stdin", closed)
+        with pytest.raises(InputError, match="standard input is closed"):
+            sources.kept("-", tmp_path / "cache")
+    assert not list(tmp_path.rglob("*.txt"))

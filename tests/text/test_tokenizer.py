@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 
@@ -236,3 +237,32 @@ def test_more_than_65536_ids_take_32_bits_however_few_the_tokens(tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
     text = load_corpus(written(tmp_path / "text.txt", 300), tmp_path / "cache", tmp_path / "vocab.txt", max_length=12)
     assert (text.train.batch(range(20)).ids == len(pieces) - 2).any()
+
+
+@pytest.mark.parametrize("letters", ["acgt", "abcdefghijklmnopqrstuvwxyz", "ดตถทนบปผ", "😀😁😂🤣"])
+@pytest.mark.parametrize("length", [101, 10_000])
+def test_long_words_are_not_unknown(letters, length):
+    rng = random.Random(0)
+    words = ["".join(rng.choices(letters, k=length)) for _ in range(3)]
+    for made in (tokenizer.train_wordpiece(words, 100), tokenizer.characters(words, 100)):
+        tokens = made.encode(words[0], add_special_tokens=False).tokens
+        assert "[UNK]" not in tokens
+        assert "".join(token.removeprefix("##") for token in tokens) == words[0]
+
+
+def test_words_of_a_hundred_letters_are_whole():
+    made = tokenizer.train_wordpiece(["ab" * 50], 100)
+    begun = [token for token in made.encode("ab" * 50 + " ab").tokens[1:-1] if not token.startswith("##")]
+    assert len(begun) == 2
+    begun = [token for token in made.encode("ab" * 50 + "a").tokens[1:-1] if not token.startswith("##")]
+    assert len(begun) == 2
+
+
+def test_an_alphabet_of_many_letters_takes_what_it_needs():
+    """Of a thousand Chinese characters, all equally frequent, 99.9 % are known in a vocabulary of 1,100."""
+    letters = [chr(0x4E00 + i) for i in range(1000)]
+    lines = ["".join(random.Random(seed).sample(letters, 1000)) for seed in range(3)]
+    made = tokenizer.train_wordpiece(lines, 1100)
+    assert made.get_vocab_size() <= 1100
+    assert made.encode(lines[0]).tokens.count("[UNK]") <= 1
+    assert tokenizer.train_wordpiece(lines, 256).encode(lines[0]).tokens.count("[UNK]") == 1000 - 251
