@@ -31,10 +31,10 @@ def build_trainer(options, folder: Path | None) -> Trainer:
     else:
         _add_special_tokens(model, text)
     parameters = dataclasses.asdict(masks)
-    name = parameters.pop("proposal")
+    name, replacement = parameters.pop("proposal"), parameters.pop("replacement")
     proposal = proposal_registry.make(name, model, settings.seed, tokenizer=text.tokenizer, **parameters)
     evaluation = Evaluation(text.validation, proposal_registry.MASK_RATE)  # whatever the proposal, so that losses compare
-    return Trainer(model, text, proposal, settings, folder, evaluation)
+    return Trainer(model, text, proposal, settings, folder, evaluation, replacement=replacement)
 
 
 def _read_text(settings: CorpusSettings, start: Path | None) -> Corpus:

@@ -44,6 +44,16 @@ def write(options: argparse.Namespace, file: Path, without: tuple[str, ...]) -> 
         temporary.write_text("".join(f"{name} = {_toml(value)}\n" for name, value in written), encoding="utf-8")
 
 
+def put(file: Path, name: str, value) -> None:
+    """Give one option of a file that `write` wrote another value. Raises InputError where it cannot be read or written."""
+    options = _read(file)
+    if options.get(name) == value:
+        return
+    with written_whole(file) as temporary:
+        content = "".join(f"{key} = {_toml(one)}\n" for key, one in (options | {name: value}).items())
+        temporary.write_text(content, encoding="utf-8")
+
+
 def _by_name(command) -> dict[str, argparse.Action]:
     """Return a command's options by their long names, without the dashes in front."""
     named = {text.removeprefix("--"): action for action in command._actions for text in action.option_strings}

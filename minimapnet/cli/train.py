@@ -38,7 +38,10 @@ def add(command) -> None:
     option.add_settings(command.add_argument_group("steps"), TrainSettings)
     run = command.add_argument_group("run")
     option.add_out(run, "runs/train", "for checkpoints, log and options; one folder for one run")
-    help = "go on with the run in --out from its newest whole checkpoint, with the options it was begun with"
+    help = (
+        "go on with the run in --out from its newest whole checkpoint, with the options it was begun with; with more --steps also past its end, the "
+        "optimizer's state kept and the learning rate that of a run of so many steps from there on"
+    )
     option.add_flag(run, "--resume", help)
     help = "make a few steps, say what the run would need, and write nothing but the text's tokens into --cache"
     option.add_flag(run, "--dry-run", help)
@@ -70,7 +73,7 @@ def run(options) -> int:
         )
     check_writable(options.out)
     trainer = build_trainer(options, options.out)
-    records = trainer.run(options.resume, on_begin=None if options.resume else partial(_write_options, options))
+    records = trainer.run(options.resume, on_begin=partial(_write_options, options))
     if trainer.stopped in ("SIGINT", "SIGTERM"):
         print(f"minimapnet: stopped by {trainer.stopped} {_how_to_go_on(trainer, options.out)}", file=sys.stderr)
         return 128 + signal.Signals[trainer.stopped]
@@ -79,7 +82,12 @@ def run(options) -> int:
 
 
 def _write_options(options) -> None:
-    config_file.write(options, options.out / OPTIONS, OF_A_CALL)
+    """Write a new run's options; of a run that is resumed put in its number of steps, which may have changed."""
+    file = options.out / OPTIONS
+    if not options.resume:
+        config_file.write(options, file, OF_A_CALL)
+    elif file.is_file():
+        config_file.put(file, "steps", options.steps)
 
 
 def _dry_run(options) -> int:

@@ -201,3 +201,28 @@ def test_a_signal_stops_it_with_a_checkpoint_to_go_on_from(folder, capsys, numbe
     words = shlex.split(last.split("go on by: ")[1])
     assert called(capsys, *words[1:], "--max-minutes", 1e-9).returncode == 0
     assert (folder / f"run/step-{step + 1:08d}/run.json").exists()
+
+
+def test_a_finished_run_goes_on_past_its_end(folder, capsys):
+    run = folder / "run"
+    assert called(capsys, *train(folder)).returncode == 0
+    assert_refused(called(capsys, "train", "--resume", "--out", run, "--steps", 5), "has made 6 steps", "more than 5")
+    assert tomllib.loads((run / "options.toml").read_text())["steps"] == 6
+    result = called(capsys, "train", "--resume", "--out", run, "--steps", 9)
+    assert result.returncode == 0
+    assert "for 9 steps" in result.stdout
+    assert [record["step"] for record in records(run) if "validation_loss" in record] == [0, 6, 9]
+    saved = tomllib.loads((run / "options.toml").read_text())
+    assert (saved["steps"], saved["max-length"]) == (9, 12)
+    shutil.rmtree(run / "step-00000009")  # as if it had been killed before its end
+    assert called(capsys, "train", "--resume", "--out", run).returncode == 0
+    assert model_bytes(run, 9)
+
+
+def test_the_replacement_arrives_and_is_kept(folder, capsys):
+    assert made(train(folder)).replacement == "mask"
+    assert made(train(folder, "--replacement", "bert")).replacement == "bert"
+    assert called(capsys, *train(folder, "--replacement", "bert", "--steps", 2)).returncode == 0
+    assert called(capsys, "train", "--resume", "--out", folder / "run", "--steps", 4).returncode == 0
+    refused = called(capsys, "train", "--resume", "--out", folder / "run", "--replacement", "mask")
+    assert_refused(refused, "with replacement 'bert', which is not given now")
