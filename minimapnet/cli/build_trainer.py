@@ -24,7 +24,7 @@ def build_trainer(options, folder: Path | None) -> Trainer:
     start = options.checkpoint and checkpoint.model_folder(options.checkpoint)
     model = _read_model(options, start) if start else None
     settings, masks = option.settings_of(options, TrainSettings), option.settings_of(options, MaskSettings)
-    text = _read_text(option.settings_of(options, CorpusSettings), start)
+    text = read_text(option.settings_of(options, CorpusSettings), start)
     _check_mask_rate(text, masks.mask_rate)
     if model is None:
         model = _new_model(option.settings_of(options, ModelSettings), text, options.max_length, settings.seed)
@@ -37,7 +37,8 @@ def build_trainer(options, folder: Path | None) -> Trainer:
     return Trainer(model, text, proposal, settings, folder, evaluation, replacement=replacement)
 
 
-def _read_text(settings: CorpusSettings, start: Path | None) -> Corpus:
+def read_text(settings: CorpusSettings, start: Path | None) -> Corpus:
+    """Read a text, by the tokenizer in the folder `start` where the settings name none."""
     tokenizer = settings.tokenizer or (start and tokenizer_file(start)) or "wordpiece"
     packed = settings.layout == "packed"
     return load_corpus(settings.text, settings.cache, tokenizer, settings.vocab_size, settings.max_length, packed)

@@ -39,8 +39,8 @@ def add(command) -> None:
     run = command.add_argument_group("run")
     option.add_out(run, "runs/train", "for checkpoints, log and options; one folder for one run")
     help = (
-        "go on with the run in --out from its newest whole checkpoint, with the options it was begun with; with more --steps also past its end, the "
-        "optimizer's state kept and the learning rate that of a run of so many steps from there on"
+        "go on with the run in --out from its newest whole checkpoint, with the options it was begun with; with more "
+        "--steps also past its end, with the optimizer's state and from there on the learning rate of a run of so many steps"
     )
     option.add_flag(run, "--resume", help)
     help = "make a few steps, say what the run would need, and write nothing but the text's tokens into --cache"

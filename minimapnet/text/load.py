@@ -86,6 +86,28 @@ def load_corpus(
     return Corpus(text_source.name, chosen, **rows)
 
 
+def whole_text(
+    source: str | Path, cache: Path, tokenizer: str | Path, max_length: int, packed: bool
+) -> tuple[str, TokenRows]:
+    """Return the name of a text and the rows of all of it, by a tokenizer's file; arguments and cache as of `load_corpus`.
+
+    Raises InputError for a text or tokenizer that cannot be used, text too short for a row, and where `cache` cannot be
+    written to.
+    """
+    text_source, chosen = sources.find(source), kinds.read(tokenizer)
+    folder = Path(cache) / f"whole-{_key(text_source.fingerprint, chosen.to_str())}"
+    written = tokens.read(folder)
+    if written is None:
+        documents = _watched(text_source, "tokens")
+        all_of_it = ((parts.TEST, s, i == len(some)) for _, some in documents for i, s in enumerate(some, 1))
+        tokens.write(folder, all_of_it, chosen)
+        written = tokens.read(folder)
+    rows = written and (PackedRows if packed else SentenceRows)(written[parts.TEST], chosen, max_length)
+    if not rows:
+        raise InputError(f"{text_source.name} is too short: it gives no row of {max_length} tokens")
+    return text_source.name, rows
+
+
 def prepared(
     source: Source, cache: Path, tokenizer: str | Path, vocab_size: int
 ) -> tuple[Tokenizer, dict[str, tokens.Tokens]]:

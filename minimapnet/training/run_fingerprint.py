@@ -17,7 +17,11 @@ SAMPLED_ROWS = 64  # of the text, whose tokens are looked at one by one
 def describe(model, text, proposal, settings, evaluation, replacement: str = "mask") -> dict:
     """Return the settings, the model's config, the text, the proposal, the evaluation and the replacement of a run."""
     fixed = evaluation and {name: describe_object(getattr(evaluation, name)) for name in ("k", "seed", "rows")}
-    parts = {"settings": compared_settings(settings), "model": dataclasses.asdict(model.config), "text": describe_text(text)}
+    parts: dict = {
+        "settings": compared_settings(settings),
+        "model": dataclasses.asdict(model.config),
+        "text": describe_text(text),
+    }
     parts |= {"proposal": describe_object(proposal), "evaluation": fixed}
     if replacement != "mask":
         parts["replacement"] = replacement

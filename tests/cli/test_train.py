@@ -137,8 +137,8 @@ def test_a_resumed_run_keeps_its_options_from_any_folder(folder, capsys, monkeyp
 def test_a_resumed_run_cannot_become_another(folder, capsys):
     assert called(capsys, *train(folder)).returncode == 0
     before = (folder / "run/options.toml").read_bytes()
-    result = called(capsys, "train", "--resume", "--out", folder / "run", "--steps", 12)
-    assert_refused(result, "was begun with settings.steps 6, not 12")
+    result = called(capsys, "train", "--resume", "--out", folder / "run", "--batch-size", 5)
+    assert_refused(result, "was begun with settings.batch_size 4, not 5")
     assert (folder / "run/options.toml").read_bytes() == before
 
 
