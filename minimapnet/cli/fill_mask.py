@@ -62,7 +62,8 @@ def run(options) -> None:
     backend.use(options.backend)
     found = read_model(options.folder)
     questions = _questions(options, found)
-    among = _targets(options.targets, found) if options.targets else numpy.arange(found.tokenizer.get_vocab_size())
+    everything = numpy.array(sorted(found.tokenizer.get_vocab().values()))
+    among = _targets(options.targets, found) if options.targets else everything
     top = options.top or (len(among) if options.targets else TOP)
     answers = [
         [_best(row, among, found.tokenizer, top) for row in probabilities]

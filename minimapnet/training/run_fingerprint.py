@@ -76,7 +76,9 @@ def check_same(before: dict, now: dict, where, made: int) -> None:
     for name in [*new, *(name for name in old if name not in new)]:
         if name == STEPS and name in old and old[name] != new[name]:
             if new[name] <= made:
-                raise InputError(f"the run in {where} has made {made:,} steps: to go on, give more than {new[name]:,}")
+                raise InputError(
+                    f"the run in {where} has made {made} steps, and {new[name]} are asked for: give more than it has made"
+                )
         elif old.get(name) != new.get(name):
             with_name = f"with {name} {old[name]!r}" if name in old else f"without {name}"
             but_now = f"not {new[name]!r}" if name in new else "which is not given now"

@@ -72,6 +72,13 @@ def test_of_many_rows_some_are_judged(trained, capsys):
     assert result.stdout.startswith("text.txt, all: 3 of ")
 
 
+def test_a_folder_of_hugging_faces_is_taken_as_well(trained, capsys):
+    """A checkpoint is one, without the run around it."""
+    arguments = ("--text", trained / "text.txt", "--cache", trained / "cache")
+    folder = checkpoint.model_folder(trained / "run")
+    assert called(capsys, "evaluate", folder, *arguments).stdout == evaluate(capsys, trained, *arguments[:2]).stdout
+
+
 LINES = ["The model reads.", "", "words of [MASK] text", "Every small sentence"]
 
 

@@ -177,7 +177,7 @@ def test_a_run_that_was_stopped_may_end_elsewhere_but_not_before_what_was_made(t
     cases.trainer(tmp_path / "run", options={"on_step": lambda run: run.step == 5 and os.kill(os.getpid(), 2)}).run()
     before = files(tmp_path / "run")
     for steps in (1, 4, 5):
-        with pytest.raises(InputError, match=f"run has made 5 steps: to go on, give more than {steps}"):
+        with pytest.raises(InputError, match=f"run has made 5 steps, and {steps} are asked for: give more"):
             cases.trainer(tmp_path / "run", steps=steps).run(resume=True)
     assert files(tmp_path / "run") == before
     assert cases.trainer(tmp_path / "run", steps=7).run(resume=True)[-1]["step"] == 7
