@@ -52,7 +52,12 @@ def read_lines(file: Path, errors: str = "strict") -> list[str]:
 
     A carriage return before the line feed belongs to it. Raises InputError as `read_text`.
     """
-    lines = [line.removesuffix("\r") for line in read_text(file, errors).split("\n")]
+    return lines_of(read_text(file, errors))
+
+
+def lines_of(text: str) -> list[str]:
+    """Return a text's lines as `read_lines` does."""
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
     return lines if lines[-1] else lines[:-1]
 
 

@@ -24,20 +24,21 @@ def build_trainer(options, folder: Path | None) -> Trainer:
     start = options.checkpoint and checkpoint.model_folder(options.checkpoint)
     model = _read_model(options, start) if start else None
     settings, masks = option.settings_of(options, TrainSettings), option.settings_of(options, MaskSettings)
-    text = _read_text(option.settings_of(options, CorpusSettings), start)
+    text = read_text(option.settings_of(options, CorpusSettings), start)
     _check_mask_rate(text, masks.mask_rate)
     if model is None:
         model = _new_model(option.settings_of(options, ModelSettings), text, options.max_length, settings.seed)
     else:
         _add_special_tokens(model, text)
     parameters = dataclasses.asdict(masks)
-    name = parameters.pop("proposal")
+    name, replacement = parameters.pop("proposal"), parameters.pop("replacement")
     proposal = proposal_registry.make(name, model, settings.seed, tokenizer=text.tokenizer, **parameters)
     evaluation = Evaluation(text.validation, proposal_registry.MASK_RATE)  # whatever the proposal, so that losses compare
-    return Trainer(model, text, proposal, settings, folder, evaluation)
+    return Trainer(model, text, proposal, settings, folder, evaluation, replacement=replacement)
 
 
-def _read_text(settings: CorpusSettings, start: Path | None) -> Corpus:
+def read_text(settings: CorpusSettings, start: Path | None) -> Corpus:
+    """Read a text, by the tokenizer in the folder `start` where the settings name none."""
     tokenizer = settings.tokenizer or (start and tokenizer_file(start)) or "wordpiece"
     sizes = (settings.vocab_size, settings.max_length)
     return load_corpus(

@@ -41,9 +41,20 @@ def write(options: argparse.Namespace, file: Path, without: tuple[str, ...]) -> 
     written = (
         (name, v) for name, v in named if name not in (*LEFT_OUT, *without) and isinstance(v, int | float | str | Path)
     )
-    text = "".join(f"{name} = {_toml(value)}\n" for name, value in written)
+    _write(file, dict(written))
+
+
+def put(file: Path, name: str, value) -> None:
+    """Give one option of a file that `write` wrote another value. Raises InputError where it cannot be read or written."""
+    options = _read(file)
+    if options.get(name) == value:
+        return
+    _write(file, options | {name: value})
+
+
+def _write(file: Path, options: dict) -> None:
+    content = "".join(f"{name} = {_toml(value)}\n" for name, value in options.items()).encode(errors="surrogateescape")
     with written_whole(file) as temporary:
-        content = text.encode(errors="surrogateescape")
         temporary.write_bytes(content if _is_utf8(content) else RAW.encode() + content)
 
 

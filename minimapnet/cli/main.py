@@ -18,6 +18,7 @@ COMMANDS = {  # each is a file of that name in `cli`
     "train": "train a masked language model",
     "compare": "train the same model with masks of several proposals and compare",
     "variance": "take a gradient's variance apart: data, masks, and what a choice of masks can remove",
+    "evaluate": "say how well a model guesses the masked tokens of a text, or how probable it finds each line",
     "fill-mask": "let a model guess what stands at [MASK]",
     "info": "say what computes here, or what is in a model's folder",
 }

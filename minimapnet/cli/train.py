@@ -39,7 +39,10 @@ def add(command) -> None:
     option.add_settings(command.add_argument_group("steps"), TrainSettings)
     run = command.add_argument_group("run")
     option.add_out(run, "runs/train", "for checkpoints, log and options; one folder for one run")
-    help = "go on with the run in --out from its newest whole checkpoint, with the options it was begun with"
+    help = (
+        "go on with the run in --out from its newest whole checkpoint, with the options it was begun with; with more "
+        "--steps also past its end, with the optimizer's state and from there on the learning rate of a run of so many steps"
+    )
     option.add_flag(run, "--resume", help)
     help = "make a few steps, say what the run would need, and write nothing but the text's tokens into --cache"
     option.add_flag(run, "--dry-run", help)
@@ -73,7 +76,7 @@ def run(options) -> int:
         )
     check_writable(options.out)
     trainer = build_trainer(options, options.out)
-    records = trainer.run(options.resume, on_begin=None if options.resume else partial(_begin, options, trainer))
+    records = trainer.run(options.resume, on_begin=partial(_begin, options, trainer))
     if trainer.stopped in ("SIGINT", "SIGTERM"):
         tell(f"stopped by {trainer.stopped} {_how_to_go_on(trainer, options.out)}")
         return 128 + signal.Signals[trainer.stopped]
@@ -82,8 +85,13 @@ def run(options) -> int:
 
 
 def _begin(options, trainer: Trainer) -> None:
-    warn_of_unknown(trainer.text)
-    config_file.write(options, options.out / OPTIONS, OF_A_CALL)
+    """Write a new run's options; of a run that is resumed put in its number of steps, which may have changed."""
+    file = options.out / OPTIONS
+    if not options.resume:
+        warn_of_unknown(trainer.text)
+        config_file.write(options, file, OF_A_CALL)
+    elif file.is_file():
+        config_file.put(file, "steps", options.steps)
 
 
 def _dry_run(options) -> int:

@@ -38,7 +38,15 @@ def token_losses(model: Bert, ids, positions, attention_mask=None, token_type_id
 
 
 def gradients(
-    model: Bert, ids, positions, weights=None, attention_mask=None, token_type_ids=None, dropout_key=None, out=None
+    model: Bert,
+    ids,
+    positions,
+    weights=None,
+    attention_mask=None,
+    token_type_ids=None,
+    dropout_key=None,
+    out=None,
+    inputs=None,
 ) -> tuple[float, dict[str, Array]]:
     """Return the loss and its gradient with respect to every parameter.
 
@@ -47,28 +55,38 @@ def gradients(
     attention_mask (B, T) is 1 at tokens and 0 at padding. `dropout_key` (seed, step) switches dropout on, with the
     probabilities of the model's config; a third part is the number of the first sentence, where the batch is part of a
     larger one. `out` is a flat buffer like the model's, into which the gradient is written; without it one is made.
+    inputs (B, T) are the ids that the model reads where not every masked position is [MASK] (see `masks.replacement`).
     -> (float, {name: array} of the parameters' shapes, views of the buffer, on the device in use).
 
-    Raises InputError as `token_losses` does, and for weights or `out` of another shape.
+    Raises InputError as `token_losses` does, and for weights, `out` or `inputs` of another shape.
     """
-    arguments = ids, positions, weights, attention_mask, token_type_ids, dropout_key, out
+    arguments = ids, positions, weights, attention_mask, token_type_ids, dropout_key, out, inputs
     loss, views, _ = _gradients(model, *arguments, norms=False)
     return loss, views
 
 
 def gradients_and_norms(
-    model: Bert, ids, positions, weights=None, attention_mask=None, token_type_ids=None, dropout_key=None, out=None
+    model: Bert,
+    ids,
+    positions,
+    weights=None,
+    attention_mask=None,
+    token_type_ids=None,
+    dropout_key=None,
+    out=None,
+    inputs=None,
 ) -> tuple[float, dict[str, Array], Array]:
     """Return what `gradients` returns and, from the same pass, the norm of each sequence's gradient.
 
     -> (loss, {name: array}, norms (B,)). The norm is that of the sequence's own loss sum_j weights[b, j] * token_loss[b, j],
     without the batch's 1/B, as `sequence_gradient_norms` returns it. Arguments and errors as for `gradients`.
     """
-    return _gradients(model, ids, positions, weights, attention_mask, token_type_ids, dropout_key, out, norms=True)
+    arguments = ids, positions, weights, attention_mask, token_type_ids, dropout_key, out, inputs
+    return _gradients(model, *arguments, norms=True)
 
 
-def _gradients(model, ids, positions, weights, attention_mask, token_type_ids, dropout_key, out, norms: bool):
-    batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids)
+def _gradients(model, ids, positions, weights, attention_mask, token_type_ids, dropout_key, out, inputs, norms: bool):
+    batch = masked_batch(model.config, ids, positions, attention_mask, token_type_ids, inputs)
     dlosses = loss_weights(positions, weights, model.config.dtype)
     if out is not None and (out.shape != model.flat.shape or out.dtype != model.flat.dtype):
         raise InputError(f"out must be a buffer like the model's, {model.flat.dtype} {model.flat.shape}")

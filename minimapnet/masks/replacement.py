@@ -11,6 +11,7 @@ from minimapnet import backend
 from minimapnet.errors import InputError
 from minimapnet.masks.base import indicators
 
+KINDS = ("mask", "bert")
 REPLACED_BY_MASK = 0.8  # of the masked tokens; half of the rest are replaced by a random token, half are left as they are
 REPLACED_AT_RANDOM = 0.1
 

@@ -109,11 +109,13 @@ def sentence_batch(config, ids, attention_mask=None, token_type_ids=None) -> Sen
     return _sentences(config, ids, _checked_mask(attention_mask, ids), token_type_ids)
 
 
-def masked_batch(config, ids, positions, attention_mask=None, token_type_ids=None) -> MaskedBatch:
+def masked_batch(config, ids, positions, attention_mask=None, token_type_ids=None, inputs=None) -> MaskedBatch:
     """Check and mask: ids (B, T) are the unmasked tokens, positions (B, K) those to mask, -1 where there are fewer.
 
+    inputs (B, T) are what the model reads, where that is not [MASK] at every masked position.
+
     Raises InputError as `sentence_batch` does, and for positions out of range, repeated, on padding, or none at all, and
-    where the model knows no [MASK].
+    where the model knows no [MASK], or inputs differ from ids elsewhere.
     """
     if config.mask_token_id is None:
         raise InputError("the model knows no [MASK]: give BertConfig a mask_token_id, or from_pretrained mask_token_id=...")
@@ -132,10 +134,11 @@ def masked_batch(config, ids, positions, attention_mask=None, token_type_ids=Non
     mask = _checked_mask(attention_mask, ids)
     if mask is not None and not mask.reshape(-1)[token_index].all():
         raise InputError("a masked position lies on padding")
-    inputs = ids.copy()
-    inputs.reshape(-1)[token_index] = config.mask_token_id
+    shown = ids.copy() if inputs is None else _checked_inputs(config, inputs, ids, token_index)
+    if inputs is None:
+        shown.reshape(-1)[token_index] = config.mask_token_id
     return MaskedBatch(
-        _sentences(config, inputs, mask, token_type_ids),
+        _sentences(config, shown, mask, token_type_ids),
         backend.to_device(token_index),
         backend.to_device(ids.reshape(-1)[token_index]),
         mask_slots,
@@ -166,6 +169,13 @@ def _checked_ids(config, ids) -> numpy.ndarray:
             "cut it or use a larger max_position_embeddings"
         )
     return ids
+
+
+def _checked_inputs(config, inputs, ids: numpy.ndarray, token_index: numpy.ndarray) -> numpy.ndarray:
+    inputs = _same_shape(backend.check_ids(inputs, config.vocab_size, "inputs"), ids, "inputs")
+    if numpy.delete(inputs != ids, token_index).any():
+        raise InputError("inputs differ from the ids where no position is masked")
+    return inputs
 
 
 def _checked_mask(attention_mask, ids: numpy.ndarray) -> numpy.ndarray | None:

@@ -9,7 +9,7 @@ Axis letters: B sentences, T tokens, C channels, F feed-forward, V vocabulary, N
 from minimapnet import backend
 from minimapnet.errors import InputError
 from minimapnet.model import attention, layers, parameters, pretrained
-from minimapnet.model.batch import MaskedBatch, Sentences, map_parts, sentence_batch
+from minimapnet.model.batch import MaskedBatch, Sentences, map_parts, masked_batch, sentence_batch
 from minimapnet.model.config import BertConfig
 
 
@@ -86,6 +86,24 @@ class Bert:
         B, T, C = hidden.shape
         logits, _ = self.head_forward(hidden.reshape(B * T, C))  # (B*T, V)
         return logits.reshape(B, T, -1)
+
+    def masked_logits(self, ids, positions, attention_mask=None):
+        """Return the logits at the masked positions alone, (N, V) for the N of positions (B, K), row by row.
+
+        ids (B, T) are the tokens, with or without [MASK] at the positions, which are padded with -1.
+
+        Raises InputError as `forward` would for such a batch.
+        """
+        self._need_head()
+        batch = masked_batch(self.config, ids, positions, attention_mask)
+        logits = backend.xp.empty((len(batch.mask_slots), self.config.vocab_size), self.config.dtype)  # (N, V)
+
+        def work(part: MaskedBatch, _):
+            hidden = self.encoder_forward(part.sentences, part.token_index)[0]  # (N of the part, C)
+            logits[batch.masked_tokens(part.sentences.rows)] = self.head_forward(hidden)[0]
+
+        map_parts(batch, work)
+        return logits
 
     def forward(self, batch: MaskedBatch, dropout=None):
         """Return the loss of every masked token (N,) and the cache of the backward."""

@@ -85,7 +85,8 @@ class MaskBatch:
     ids (N, T) and attention_mask (N, T) or None are those of the rows, row r being a mask of sentence sentences[r] (N,) of
     the batch given. positions (N, K) int64 are padded with -1; weights (N, K) float64, 0 where padded, are the importance
     weight of the mask over its number of positions, or Horvitz and Thompson's weight of each position. `diagnostics` as of
-    `weight_diagnostics` and, where masks or positions are scored, `tau`. `choice` is None where nothing is scored.
+    `weight_diagnostics` and, where masks or positions are scored, `tau`. `choice` is None where nothing is scored. inputs
+    (N, T) are what the model reads, or None where that is [MASK] at every masked position.
     """
 
     ids: numpy.ndarray
@@ -95,6 +96,7 @@ class MaskBatch:
     sentences: numpy.ndarray
     diagnostics: dict[str, float] = field(default_factory=dict)
     choice: Choice | None = None
+    inputs: numpy.ndarray | None = None
 
 
 class Proposal(abc.ABC):

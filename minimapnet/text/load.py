@@ -137,6 +137,30 @@ def _too_short(name: str, written: dict[str, tokens.Tokens], rows: Mapping[str, 
     )
 
 
+def whole_text(
+    source: str | Path, cache: Path, tokenizer: str | Path, max_length: int, layout: str = "packed", field: str = "text"
+) -> tuple[str, TokenRows]:
+    """Return the name of a text and the rows of all of it, by a tokenizer's file; arguments and cache as of `load_corpus`.
+
+    Raises InputError for a text or tokenizer that cannot be used, text too short for a row or nine tenths [UNK],
+    and where `cache` cannot be written to.
+    """
+    text_source = sources.find(sources.kept(source, Path(cache)), layout == "lines", field)
+    chosen = kinds.read(tokenizer)
+    folder = Path(cache) / f"whole-{_key(text_source.fingerprint, chosen.to_str())}"
+    written = tokens.read(folder)
+    if written is None:
+        documents = _watched(text_source, "tokens")
+        all_of_it = ((parts.TEST, s, i == len(samples)) for _, samples in documents for i, s in enumerate(samples, 1))
+        tokens.write(folder, all_of_it, chosen)
+        written = tokens.read(folder)
+    rows = written and LAYOUTS[layout](written[parts.TEST], chosen, max_length)
+    if not rows:
+        raise InputError(f"{text_source.name} is too short: it gives no row of {max_length} tokens")
+    _unknown_share(text_source.name, written.values())
+    return text_source.name, rows
+
+
 def prepared(
     source: Source, cache: Path, tokenizer: str | Path, vocab_size: int
 ) -> tuple[Tokenizer, dict[str, tokens.Tokens]]:

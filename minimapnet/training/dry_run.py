@@ -51,7 +51,7 @@ def dry_run(trainer: Trainer) -> DryRun:
 
     Raises InputError as the run itself would.
     """
-    drawn = draw(trainer.model, trainer.text.train, trainer.proposal, trainer.settings, 0)
+    drawn = draw(trainer.model, trainer.text, trainer.proposal, trainer.settings, 0)
     flat = backend.to_host(trainer.model.flat).copy()
     optimizer, proposal = trainer.optimizer.state(), trainer.proposal.state()
     taken = []

@@ -3,6 +3,7 @@
 Axis letters: N rows, B of them in a chunk, T tokens, K places for masked positions.
 """
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy
@@ -11,6 +12,7 @@ from minimapnet import backend
 from minimapnet.errors import InputError
 from minimapnet.gradient_norms.gradients import token_losses
 from minimapnet.masks.uniform import UniformMasks
+from minimapnet.model import layers
 from minimapnet.proposals.base import sizes
 
 CHUNK_TOKENS = 4096  # that go through the model at once
@@ -23,6 +25,17 @@ class Chunk(NamedTuple):
     attention_mask: numpy.ndarray
     positions: numpy.ndarray
     weights: numpy.ndarray
+
+
+class Quality(NamedTuple):
+    """Loss in nats per masked token, and shares of masked tokens that are the best guess, and among the five best.
+
+    All three are means over rows of the mean over the row's mask.
+    """
+
+    loss: float
+    top1: float
+    top5: float
 
 
 class Evaluation:
@@ -58,3 +71,27 @@ class Evaluation:
             losses = backend.to_host(token_losses(model, chunk.ids, chunk.positions, chunk.attention_mask))  # (B, K)
             total += float((losses * chunk.weights).sum())
         return total
+
+    def quality(self, model, watch: Callable[[list[Chunk]], Iterable[Chunk]] = iter) -> Quality:
+        """Return the loss, as `loss` does, and how often the model's guesses are right; `watch` may show how far it is."""
+        total = numpy.zeros(3)
+        for chunk in watch(self.chunks):
+            masked = chunk.positions != -1
+            rows = numpy.nonzero(masked)[0]
+            targets = chunk.ids[rows, chunk.positions[masked]]  # (N,)
+            logits = model.masked_logits(chunk.ids, chunk.positions, chunk.attention_mask)  # (N, V)
+            ranks = backend.to_host(_ranks(logits, targets))
+            losses = backend.to_host(layers.cross_entropy_forward(logits, backend.to_device(targets))[0])
+            total += numpy.stack([losses, ranks < 1, ranks < 5]) @ chunk.weights[masked]
+        return Quality(*map(float, total))
+
+
+def _ranks(logits, targets: numpy.ndarray):
+    """Return how many tokens are better guesses than the target: logits (N, V), targets (N,) -> (N,) on the device.
+
+    Of equal ones those with lower ids are better, so that guesses of a model that knows nothing are not all right.
+    """
+    targets = backend.to_device(targets)[:, None]  # (N, 1)
+    own = backend.xp.take_along_axis(logits, targets, axis=1)  # (N, 1)
+    earlier = backend.xp.arange(logits.shape[1]) < targets  # (N, V)
+    return ((logits > own) | ((logits == own) & earlier)).sum(axis=1)

@@ -10,14 +10,21 @@ from minimapnet import backend
 from minimapnet.errors import InputError
 from minimapnet.training.setting_fields import compared_settings
 
+STEPS = "settings.steps"
 SAMPLED_ROWS = 64  # of the text, whose tokens are looked at one by one
 
 
-def describe(model, text, proposal, settings, evaluation) -> dict:
-    """Return the settings, the model's config, the text, the proposal and the evaluation of a run."""
+def describe(model, text, proposal, settings, evaluation, replacement: str = "mask") -> dict:
+    """Return the settings, the model's config, the text, the proposal, the evaluation and the replacement of a run."""
     fixed = evaluation and {name: describe_object(getattr(evaluation, name)) for name in ("k", "seed", "rows")}
-    parts = {"settings": compared_settings(settings), "model": dataclasses.asdict(model.config), "text": describe_text(text)}
+    parts: dict = {
+        "settings": compared_settings(settings),
+        "model": dataclasses.asdict(model.config),
+        "text": describe_text(text),
+    }
     parts |= {"proposal": describe_object(proposal), "evaluation": fixed}
+    if replacement != "mask":
+        parts["replacement"] = replacement
     return json.loads(json.dumps(parts))
 
 
@@ -60,11 +67,19 @@ def describe_object(thing):
     return {"kind": type(thing).__name__, **describe_object(public)}
 
 
-def check_same(before: dict, now: dict, where) -> None:
-    """Raise InputError, naming the first difference, unless a run is what it was."""
+def check_same(before: dict, now: dict, where, made: int) -> None:
+    """Raise InputError, naming the first difference, unless a run is what it was.
+
+    Its number of steps alone may be another, if that is more than the steps `made`.
+    """
     old, new = dict(_flat(before)), dict(_flat(now))
     for name in [*new, *(name for name in old if name not in new)]:
-        if old.get(name) != new.get(name):
+        if name == STEPS and name in old and old[name] != new[name]:
+            if new[name] <= made:
+                raise InputError(
+                    f"the run in {where} has made {made} steps, and {new[name]} are asked for: give more than it has made"
+                )
+        elif old.get(name) != new.get(name):
             with_name = f"with {name} {old[name]!r}" if name in old else f"without {name}"
             but_now = f"not {new[name]!r}" if name in new else "which is not given now"
             raise InputError(

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from minimapnet.masks.replacement import KINDS as REPLACEMENTS
 from minimapnet.model.config import BertConfig
 from minimapnet.text import sources
 from minimapnet.text.load import LAYOUTS, Corpus
@@ -101,6 +102,12 @@ class MaskSettings:
         "share of uniform masks, where masks are drawn by scores",
         RANGES["uniform_mix"],
         shown=proposal_registry.defaults("uniform_mix"),
+    )
+    replacement: str = setting(
+        "mask",
+        "what the model reads at masked tokens: mask, always [MASK]; or bert, [MASK] at 80 %, a random token at 10 %, and "
+        "the token itself at 10 %. Evaluations and scores of masks have [MASK] always",
+        choices=REPLACEMENTS,
     )
 
     def __post_init__(self):

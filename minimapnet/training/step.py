@@ -3,21 +3,39 @@
 Axis letters: N rows of the step, T tokens, K places for masked positions.
 """
 
+import dataclasses
 from itertools import pairwise
 
 import numpy
 
 from minimapnet import backend
 from minimapnet.gradient_norms.gradients import gradients, gradients_and_norms
+from minimapnet.masks.replacement import bert_mixture
 from minimapnet.proposals.base import MaskBatch
 from minimapnet.text.batches import rows_of_step
+from minimapnet.text.tokenizer import known_ids, special_tokens
 
 
-def draw(model, rows, proposal, settings, step: int) -> MaskBatch:
-    """Choose the rows of step `step`, which counts from 0, and their masks: from (seed, step) and the model alone."""
+def draw(model, text, proposal, settings, step: int, replacement: str = "mask") -> MaskBatch:
+    """Choose the rows of step `step`, which counts from 0, and their masks: from (seed, step) and the model alone.
+
+    With the `replacement` "bert" the draw has inputs, in which not every masked token is [MASK].
+    """
+    rows = text.train
     batch = rows.batch(rows_of_step(rows, settings.batch_size, settings.seed, step))
     rng = backend.generator(settings.seed, "masks", step)
-    return proposal.draw(model, batch.ids, rng, batch.maskable, batch.attention_mask)
+    drawn = proposal.draw(model, batch.ids, rng, batch.maskable, batch.attention_mask)
+    if replacement == "mask":
+        return drawn
+    rng = backend.generator(settings.seed, "replacement", step)
+    sizes = text.mask_token_id, text.vocab_size, never_at_random(text)
+    return dataclasses.replace(drawn, inputs=bert_mixture(rng, drawn.ids, drawn.positions, *sizes))
+
+
+def never_at_random(text) -> numpy.ndarray:
+    """Return the ids of a text's vocabulary that are no ordinary token's: special ones, and those that no token has."""
+    special = [token.id for token in special_tokens(text.tokenizer)]
+    return numpy.union1d(special, numpy.setdiff1d(numpy.arange(text.vocab_size), known_ids(text.tokenizer)))
 
 
 class Gradient:
@@ -50,6 +68,8 @@ class Gradient:
         share = (where.stop - where.start) / len(drawn.positions)  # `gradients` divides by the part's own count
         batch = (self.model, drawn.ids[where], drawn.positions[where], drawn.weights[where] * share)
         options = {"attention_mask": drawn.attention_mask[where], "out": out}
+        if drawn.inputs is not None:
+            options["inputs"] = drawn.inputs[where]
         if dropout_key:
             options["dropout_key"] = (*dropout_key, where.start)
         if not norms:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from minimapnet import backend
 from minimapnet.errors import InputError
+from minimapnet.masks.replacement import KINDS as REPLACEMENTS
 from minimapnet.model.bert import Bert
 from minimapnet.model.optimizer import AdamW
 from minimapnet.progress import progress
@@ -50,10 +51,12 @@ class Trainer:
         evaluation: Evaluation | None = None,
         bar: tqdm | None = None,
         on_step: Callable[["Trainer"], None] | None = None,
+        replacement: str = "mask",
     ):
         """`text` is a Text of `text.load`. Without a `folder` nothing is written. By `evaluation` the model is judged before
         the first step, every `eval_every` steps and after the last one. `bar` is moved by one a step; without it one is
-        shown on a terminal. `on_step` is called after every step.
+        shown on a terminal. `on_step` is called after every step. `replacement` is what the model reads at masked tokens,
+        of `masks.replacement.KINDS`.
 
         Raises InputError for a text that is too short for a step, or does not fit the model.
         """
@@ -63,12 +66,15 @@ class Trainer:
             model.config = dataclasses.replace(model.config, hidden_dropout_prob=p, attention_probs_dropout_prob=p)
         self.model, self.text, self.proposal, self.settings = model, text, proposal, settings
         self.folder, self.evaluation, self.bar, self.on_step = folder and Path(folder), evaluation, bar, on_step
+        if replacement not in REPLACEMENTS:
+            raise InputError(f"replacement must be one of {', '.join(REPLACEMENTS)}, not {replacement!r}")
+        self.replacement = replacement
         self.optimizer = AdamW(model, weight_decay=settings.weight_decay, max_grad_norm=settings.max_grad_norm)
         self.gradient = Gradient(model, self.optimizer.gradient, settings.gradient_accumulation)
         self.step, self.seconds, self.tokens = 0, 0.0, 0
         self.stopped: str | None = None
         self.log = Log(None)
-        self._identity = run_fingerprint.describe(model, text, proposal, settings, evaluation)
+        self._identity = run_fingerprint.describe(model, text, proposal, settings, evaluation, replacement)
         dropout = max(model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob)
         self._dropout_seed = settings.seed if dropout else None
 
@@ -83,9 +89,10 @@ class Trainer:
         was judged `validation_loss`. The record of step 0 has only the last.
 
         Ctrl-C, SIGTERM and `max_minutes` stop the run after a step, with a checkpoint. With `resume` it goes on from the
-        folder's newest whole checkpoint, and its log's records after that are made anew. Without a folder, the same trainer
-        goes on when it is run again. `on_begin` is called when the folder is held against other processes, before anything
-        is written there.
+        folder's newest whole checkpoint, and its log's records after that are made anew. Its settings may have other `steps`
+        than the run was begun with, more than were made: from there on the learning rate is that of a run of so many.
+        Without a folder, the same trainer goes on when it is run again. `on_begin` is called when the folder is held against
+        other processes and a checkpoint to resume from is known to fit, before anything is written there.
 
         Raises InputError for a folder that holds a run already or, with `resume`, none, or one with other settings; where
         training diverges; and where files cannot be written.
@@ -95,9 +102,7 @@ class Trainer:
         with only_writer(self.folder), Interruption() as interruption, warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=RuntimeWarning, module="minimapnet")  # we look for infinity ourselves
             self._check_folder(resume)  # again: until now another process may have trained there
-            if on_begin:
-                on_begin()
-            self._begin(resume)
+            self._begin(resume, on_begin or (lambda: None))
             deadline = time.monotonic() + 60 * (settings.max_minutes or math.inf)
             with self._progress() as bar:
                 while self.step < settings.steps and not self.stopped:
@@ -111,7 +116,7 @@ class Trainer:
     def make_step(self, log: bool = False) -> dict:
         """Make one training step; return what a record says of it where `log` is true, and always the `loss`."""
         started, settings, scale = time.perf_counter(), self.settings, self.settings.lr_scale(self.step)
-        drawn = draw(self.model, self.text.train, self.proposal, settings, self.step)
+        drawn = draw(self.model, self.text, self.proposal, settings, self.step, self.replacement)
         dropout_key = None if self._dropout_seed is None else (self._dropout_seed, self.step)
         learns = self.proposal.learns_after(self.step + 1)
         loss, norms = self.gradient(drawn, dropout_key, norms=log or learns)
@@ -138,10 +143,13 @@ class Trainer:
         if held and not resume:
             raise InputError(f"{self.folder} holds a run already: resume it, or choose another folder")
 
-    def _begin(self, resume: bool) -> None:
+    def _begin(self, resume: bool, on_begin: Callable[[], None]) -> None:
         """Put everything where the run is to begin: at its first step, or at a checkpoint."""
         if resume:
             self._go_back(checkpoint.newest(self.folder))
+        on_begin()
+        if resume:
+            self.log = Log(self.folder, self.step)
             return
         if self.step:  # stopped before, without a folder
             return
@@ -152,7 +160,7 @@ class Trainer:
 
     def _go_back(self, saved: checkpoint.Checkpoint) -> None:
         """Put everything where it was at a checkpoint."""
-        run_fingerprint.check_same(saved.about["identity"], self._identity, self.folder)
+        run_fingerprint.check_same(saved.about["identity"], self._identity, self.folder, saved.step)
         saved.load_model(self.model)
         states = saved.states()
         try:
@@ -161,7 +169,6 @@ class Trainer:
         except KeyError as missing:
             raise InputError(f"the checkpoint {saved.path} is damaged: its {checkpoint.STATE} has no {missing}") from None
         self.step, self.seconds, self.tokens = saved.step, saved.about["seconds"], saved.about["tokens"]
-        self.log = Log(self.folder, self.step)
 
     def _advance(self, bar: tqdm) -> None:
         """Make a step with everything that belongs to it: evaluation, log, progress."""

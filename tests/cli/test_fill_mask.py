@@ -1,6 +1,7 @@
 """`minimapnet fill-mask`: what it prints is what the model says, for folders of ours and of Hugging Face's."""
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from scipy import special
 from tokenizers import Tokenizer
 
 from minimapnet import Bert, BertConfig
+from minimapnet.cli import fill_mask
 from minimapnet.proposals import UniformProposal
 from minimapnet.text.tokenizer import characters, train_wordpiece
 from minimapnet.training import checkpoint
@@ -191,9 +193,10 @@ def test_the_longest_text_that_the_model_reads(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        ((), "the following arguments are required: FOLDER, TEXT"),
+        ((), "the following arguments are required: FOLDER"),
         (("here",), "the following arguments are required: TEXT"),
         (("here", "a", "[MASK]"), "unrecognized arguments: [MASK]"),
+        (("here", "[MASK]", "--file", "a"), "give a TEXT with [MASK], or a file of them with --file, not both"),
         (("nowhere", "[MASK]"), "there is no folder nowhere"),
         (("nowhere", "[MASK]", "--top", "0"), "--top: must be a whole number of at least 1"),
         (("nowhere", "[MASK]", "--backend", "torch"), "--backend: invalid choice"),
@@ -265,6 +268,79 @@ def test_a_tokenizer_of_another_kind_of_model(folder, capsys):
     """Without the five special tokens there is no [MASK] to put."""
     (folder / "tokenizer.json").write_text(Tokenizer.from_str(TOKENIZER.to_str()).to_str().replace("[MASK]", "[HIDE]"))
     assert_refused(called(capsys, "fill-mask", folder, "[MASK]"), "has no [MASK]")
+
+
+def answers(stdout) -> list[list[str]]:
+    return [line.split("\t") for line in stdout.splitlines()]
+
+
+LINES = ["the model reads [MASK] text", "", "[MASK] reads", "  ", "of [MASK] small [MASK] and every sentence"]
+
+
+@pytest.mark.parametrize("together", [1, 20, 4096])
+def test_a_file_is_answered_as_its_lines_would_be(folder, capsys, tmp_path, monkeypatch, together):
+    monkeypatch.setattr(fill_mask, "TOGETHER", together)
+    (tmp_path / "lines.txt").write_bytes("\r\n".join(LINES).encode())
+    file = tmp_path / "out.json"
+    result = called(capsys, "fill-mask", folder, "--file", tmp_path / "lines.txt", "--top", 3, "--out", file)
+    assert (result.returncode, result.stderr) == (0, "")
+    found = answers(result.stdout)
+    assert [row[:2] for row in found] == [["1", "1"]] * 3 + [["3", "1"]] * 3 + [["5", "1"]] * 3 + [["5", "2"]] * 3
+    written = json.loads(file.read_text(encoding="utf-8"))["texts"]
+    assert [one["text"] for one in written] == [line for line in LINES if line.strip()]
+    for line, in_file in zip([1, 3, 5], written, strict=True):
+        alone = guesses(called(capsys, "fill-mask", folder, LINES[line - 1], "--top", 3).stdout)
+        rows = [row for row in found if row[0] == str(line)]
+        assert [(f"{100 * float(share):.2f}", token) for _, _, share, token in rows] == [
+            one for mask in alone for one in mask
+        ]
+        assert [one["token"] for mask in in_file["masks"] for one in mask] == [token for *_, token in rows]
+
+
+def test_standard_input(folder, capsys, monkeypatch, tmp_path):
+    (tmp_path / "lines.txt").write_text("\n".join(LINES), encoding="utf-8")
+    expected = called(capsys, "fill-mask", folder, "--file", tmp_path / "lines.txt").stdout
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\n".join(LINES).encode())))
+    assert called(capsys, "fill-mask", folder, "--file", "-").stdout == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (b"[MASK] reads\n\nthe model reads\n", "line 3 of {file} has no [MASK]"),
+        (b"[MASK]\n" + b"[MASK]" * 11, "line 2 of {file} has 13 tokens, [CLS] and [SEP] counted, and the model reads 12"),
+        (b"\n \n", "{file} has no text"),
+        (b"", "{file} has no text"),
+        (b"[MASK] \xff", "{file} is not UTF-8"),
+        (None, "cannot read {file}: No such file"),
+    ],
+)
+def test_files_that_cannot_be_used(folder, capsys, tmp_path, content, part):
+    file, out = tmp_path / "lines.txt", tmp_path / "out.json"
+    if content is not None:
+        file.write_bytes(content)
+    assert_refused(called(capsys, "fill-mask", folder, "--file", file, "--out", out), part.format(file=file))
+    assert not out.exists()
+
+
+def test_targets_are_ranked_among_themselves(folder, capsys):
+    text, known = "the model reads [MASK] text", set(TOKENIZER.get_vocab())
+    words = sorted(known & {"model", "sentence", "words", "and", "##s", "this", "small"})
+    assert len(words) > 3
+    everything = guesses(called(capsys, "fill-mask", folder, text, "--top", 10_000).stdout)[0]
+    expected = [pair for pair in everything if pair[1] in words]
+    assert guesses(called(capsys, "fill-mask", folder, text, "--targets", ",".join(words)).stdout) == [expected]
+    twice = called(capsys, "fill-mask", folder, text, "--targets", "and, AND ,model")  # the tokenizer lower-cases
+    assert guesses(twice.stdout)[0] == [pair for pair in everything if pair[1] in ("and", "model")]
+    first = called(capsys, "fill-mask", folder, text, "--targets", ",".join(words), "--top", 1)
+    assert guesses(first.stdout) == [expected[:1]]
+
+
+def test_targets_that_are_no_single_token_are_refused_by_name(folder, capsys):
+    result = called(capsys, "fill-mask", folder, "[MASK]", "--targets", "model,xylem,\u4e2d,and,the")
+    assert_refused(result, "single token", "xylem (", "\u4e2d ([UNK])", "the (t ##h ##e)")
+    assert "model (" not in result.stderr and "and (" not in result.stderr
+    assert_refused(called(capsys, "fill-mask", folder, "[MASK]", "--targets", " , "), "' , ' has none")
 
 
 @pytest.mark.oracle

@@ -62,7 +62,7 @@ def test_a_command_runs_where_output_is_no_terminal_nor_file():
     assert "python" in output.getvalue()
 
 
-@pytest.mark.parametrize("name", ["train", "compare", "variance", "fill-mask", "info"])
+@pytest.mark.parametrize("name", ["train", "compare", "variance", "evaluate", "fill-mask", "info"])
 def test_the_options_that_all_commands_have(name):
     assert {"--backend", "--config", "--out", "--seed"} <= {
         text for action in parser_of(name)._actions for text in action.option_strings
@@ -93,7 +93,7 @@ def test_no_path_is_empty(name, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     options = [action for action in parser_of(name)._actions if action.metavar in ("FOLDER", "FILE", "TEXT")]
     for option in (text for action in options for text in action.option_strings):
-        more = ("folder", "[MASK]") if name == "fill-mask" else ()
+        more = {"fill-mask": ("folder", "[MASK]"), "evaluate": ("folder",)}.get(name, ())
         assert_refused(called(capsys, name, *more, option, ""), f"{option}: must not be empty; the current folder is .")
     assert list(tmp_path.iterdir()) == []
 
@@ -107,7 +107,7 @@ def test_a_backend_that_does_not_work_here(name, capsys, monkeypatch, tmp_path):
     """CuPy is made impossible to import, so the answer is the same where a GPU works."""
     monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.chdir(tmp_path)
-    more = ("folder", "[MASK]") if name == "fill-mask" else ()
+    more = {"fill-mask": ("folder", "[MASK]"), "evaluate": ("folder",)}.get(name, ())
     assert_refused(called(capsys, name, *more, "--backend", "cupy"), "the cupy backend cannot be used")
     assert list(tmp_path.iterdir()) == []
 

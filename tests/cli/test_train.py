@@ -141,8 +141,8 @@ def test_a_resumed_run_keeps_its_options_from_any_folder(folder, capsys, monkeyp
 def test_a_resumed_run_cannot_become_another(folder, capsys):
     assert called(capsys, *train(folder)).returncode == 0
     before = (folder / "run/options.toml").read_bytes()
-    result = called(capsys, "train", "--resume", "--out", folder / "run", "--steps", 12)
-    assert_refused(result, "was begun with settings.steps 6, not 12")
+    result = called(capsys, "train", "--resume", "--out", folder / "run", "--batch-size", 5)
+    assert_refused(result, "was begun with settings.batch_size 4, not 5")
     assert (folder / "run/options.toml").read_bytes() == before
 
 
@@ -246,3 +246,28 @@ def test_text_options_arrive_and_are_kept(folder, capsys, layout):
     assert_refused(
         called(capsys, "train", "--resume", "--out", folder / "run"), "theirs.jsonl line 1 is not JSON: Extra data"
     )
+
+
+def test_a_finished_run_goes_on_past_its_end(folder, capsys):
+    run = folder / "run"
+    assert called(capsys, *train(folder)).returncode == 0
+    assert_refused(called(capsys, "train", "--resume", "--out", run, "--steps", 5), "has made 6 steps, and 5 are asked for")
+    assert tomllib.loads((run / "options.toml").read_text())["steps"] == 6
+    result = called(capsys, "train", "--resume", "--out", run, "--steps", 9)
+    assert result.returncode == 0
+    assert "for 9 steps" in result.stdout
+    assert [record["step"] for record in records(run) if "validation_loss" in record] == [0, 6, 9]
+    saved = tomllib.loads((run / "options.toml").read_text())
+    assert (saved["steps"], saved["max-length"]) == (9, 12)
+    shutil.rmtree(run / "step-00000009")  # as if it had been killed before its end
+    assert called(capsys, "train", "--resume", "--out", run).returncode == 0
+    assert model_bytes(run, 9)
+
+
+def test_the_replacement_arrives_and_is_kept(folder, capsys):
+    assert made(train(folder)).replacement == "mask"
+    assert made(train(folder, "--replacement", "bert")).replacement == "bert"
+    assert called(capsys, *train(folder, "--replacement", "bert", "--steps", 2)).returncode == 0
+    assert called(capsys, "train", "--resume", "--out", folder / "run", "--steps", 4).returncode == 0
+    refused = called(capsys, "train", "--resume", "--out", folder / "run", "--replacement", "mask")
+    assert_refused(refused, "with replacement 'bert', which is not given now")

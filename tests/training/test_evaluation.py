@@ -47,6 +47,34 @@ def test_of_many_rows_some_are_chosen():
     assert judge.rows == sum(len(chunk.ids) for chunk in judge.chunks) == 7
 
 
+def test_quality_is_the_loss_and_how_many_guesses_are_right(xp):
+    rows, model = cases.TinyRows(20, 5), cases.model("float64")
+    model.flat *= 5.0  # so that guesses differ
+    judge, each = Evaluation(rows, 0.5, seed=3), []
+    for chunk in judge.chunks:
+        for ids, positions, real in zip(chunk.ids, chunk.positions, chunk.attention_mask, strict=True):
+            masked = positions[positions != -1]
+            shown = numpy.where(numpy.isin(numpy.arange(len(ids)), masked), cases.MASK, ids)[None, : real.sum()]
+            logits = backend.to_host(model.logits(shown))[0, masked]
+            ranks = [
+                list(numpy.argsort(-row, kind="stable")).index(target)
+                for row, target in zip(logits, ids[masked], strict=True)
+            ]
+            each.append([numpy.mean(numpy.less(ranks, most)) for most in (1, 5)])
+    found = judge.quality(model)
+    numpy.testing.assert_allclose(found.loss, judge.loss(model), rtol=1e-10)
+    numpy.testing.assert_allclose([found.top1, found.top5], numpy.mean(each, axis=0), rtol=1e-10)
+    assert 0 < found.top1 < found.top5 < 1
+
+
+def test_a_model_that_finds_all_tokens_equal_is_not_right(xp):
+    model = cases.model()
+    model.flat[...] = 0
+    found = Evaluation(cases.TinyRows(20, 5), 0.5).quality(model)
+    assert (found.top1, found.top5) == (0, 0)  # the first five ids are special tokens
+    assert found.loss == pytest.approx(numpy.log(cases.VOCABULARY))
+
+
 def test_what_cannot_be_judged_is_refused():
     with pytest.raises(InputError, match="there are no rows to evaluate on"):
         Evaluation(cases.TinyRows(0, 5), 1)

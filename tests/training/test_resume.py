@@ -144,6 +144,46 @@ def test_a_run_that_has_ended_has_nothing_left_to_do(tmp_path):
     assert checkpoint.newest(tmp_path / "run").path.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("kind", [None, *LEARNED.values()], ids=["uniform", *LEARNED])
+def test_a_run_goes_on_past_its_end_with_all_its_state(tmp_path, kind):
+    """At a constant rate nothing depends on where the end is, so it is the longer run, bit for bit."""
+
+    def run(folder, steps):
+        model = cases.model(hidden_dropout_prob=0.1)
+        proposal = kind and kind(MapNet(MapNetConfig.for_model(model.config)))
+        rates = {"schedule": "constant", "warmup_ratio": 0.0}
+        return cases.trainer(tmp_path / folder, made=model, proposal=proposal, steps=steps, **rates)
+
+    run("whole", 18).run()
+    run("longer", 12).run()
+    run("longer", 18).run(resume=True)
+    assert_same_end(tmp_path / "longer", tmp_path / "whole")
+
+
+def test_past_the_end_the_rate_is_that_of_a_run_of_so_many_steps(tmp_path):
+    cases.trainer(tmp_path / "run", log_every=1).run()
+    longer = cases.trainer(tmp_path / "run", log_every=1, steps=20)
+    records = longer.run(resume=True)
+    assert [record["step"] for record in records] == list(range(21))
+    rates = [record["learning_rate"] / longer.settings.learning_rate for record in records[1:]]
+    old, new = cases.settings(), cases.settings(steps=20)
+    assert rates == pytest.approx([old.lr_scale(i) for i in range(12)] + [new.lr_scale(i) for i in range(12, 20)])
+    assert rates[11] < rates[12] > rates[19]
+    again = cases.trainer(tmp_path / "run", log_every=1, steps=20)
+    assert again.run(resume=True) == records  # there is nothing left to do
+
+
+def test_a_run_that_was_stopped_may_end_elsewhere_but_not_before_what_was_made(tmp_path):
+    cases.trainer(tmp_path / "run", options={"on_step": lambda run: run.step == 5 and os.kill(os.getpid(), 2)}).run()
+    before = files(tmp_path / "run")
+    for steps in (1, 4, 5):
+        with pytest.raises(InputError, match=f"run has made 5 steps, and {steps} are asked for: give more"):
+            cases.trainer(tmp_path / "run", steps=steps).run(resume=True)
+    assert files(tmp_path / "run") == before
+    assert cases.trainer(tmp_path / "run", steps=7).run(resume=True)[-1]["step"] == 7
+    assert checkpoint.newest(tmp_path / "run").step == 7
+
+
 def test_what_the_log_says_after_the_checkpoint_is_cut_off(tmp_path):
     cases.trainer(tmp_path / "whole").run()
     cases.trainer(tmp_path / "run").run()
@@ -210,7 +250,6 @@ def test_a_run_may_begin_with_the_model_of_another(tmp_path):
 
 DIFFERENCES = {
     "settings.batch_size 6, not 7": lambda folder: cases.trainer(folder, batch_size=7),
-    "settings.steps 12, not 13": lambda folder: cases.trainer(folder, steps=13),
     "settings.learning_rate 0.01, not 0.02": lambda folder: cases.trainer(folder, learning_rate=2e-2),
     "settings.schedule 'linear', not 'constant'": lambda folder: cases.trainer(folder, schedule="constant"),
     "settings.seed 0, not 1": lambda folder: cases.trainer(folder, seed=1),
@@ -222,6 +261,7 @@ DIFFERENCES = {
     "evaluation.k 0.3, not 1": lambda folder: cases.trainer(
         folder, options={"evaluation": Evaluation(cases.TinyText().validation, 1, 1)}
     ),
+    "without replacement, not 'bert'": lambda folder: cases.trainer(folder, options={"replacement": "bert"}),
     "evaluation.k 0.3, which is not given now": lambda folder: cases.trainer(folder, options={"evaluation": None}),
 }
 
@@ -232,7 +272,8 @@ def test_other_settings_are_refused_by_the_first_that_differs(tmp_path, message,
     before = files(tmp_path / "run")
     with pytest.raises(InputError) as error:
         other(tmp_path / "run").run(resume=True)
-    assert str(error.value).startswith(f"the run in {tmp_path}/run was begun with {message}")
+    words = message if message.startswith("without") else f"with {message}"
+    assert str(error.value).startswith(f"the run in {tmp_path}/run was begun {words}")
     assert files(tmp_path / "run") == before
 
 

@@ -82,7 +82,7 @@ def test_dividing_each_part_by_its_own_count_would_be_seen(monkeypatch):
 
 def test_what_a_record_says(xp):
     run = cases.trainer(made=cases.model("float64"), steps=1, batch_size=5)
-    drawn = training_step.draw(run.model, run.text.train, run.proposal, run.settings, 0)
+    drawn = training_step.draw(run.model, run.text, run.proposal, run.settings, 0)
     batch = (run.model, drawn.ids, drawn.positions, drawn.weights, drawn.attention_mask)
     loss, grads = gradients(*batch)
     norms = backend.to_host(sequence_gradient_norms(*batch))
@@ -146,7 +146,7 @@ def test_norms_are_computed_only_where_they_are_wanted(monkeypatch):
 def test_a_proposal_that_learns_gets_the_norms_of_all_its_rows(parts):
     learner = cases.Learner(0.3, masks=2)
     run = cases.trainer(made=cases.model("float64"), proposal=learner, steps=1, gradient_accumulation=parts)
-    drawn = training_step.draw(run.model, run.text.train, learner, run.settings, 0)
+    drawn = training_step.draw(run.model, run.text, learner, run.settings, 0)
     expected = sequence_gradient_norms(run.model, drawn.ids, drawn.positions, drawn.weights, drawn.attention_mask)
     record = run.run()[-1]
     ((norms, scale),) = learner.told
