@@ -48,7 +48,7 @@ def _read_model(options, start: Path) -> Bert:
     for field in dataclasses.fields(ModelSettings):
         if getattr(options, field.name) is not None:
             flag = "--" + field.name.replace("_", "-")
-            raise InputError(f"{flag} is for a new model, and the one in {start} has its size: leave out one of the two")
+            raise InputError(f"{flag} is for a new model, and the one in {start} has its own: leave out one of the two")
     model = Bert.from_pretrained(start)
     if not model.config.mlm_head:
         raise InputError(f"the model in {start} has no masked-language-model head: it cannot be trained to guess masks")
@@ -65,7 +65,7 @@ def _add_special_tokens(model: Bert, text: Corpus) -> None:
 def _new_model(settings: ModelSettings, text: Corpus, max_length: int, seed: int) -> Bert:
     if settings.hidden_size % settings.heads:
         raise InputError(f"--hidden-size {settings.hidden_size} cannot be shared by --heads {settings.heads}")
-    return Bert(settings.config(text, max_length), seed)
+    return settings.new_model(text, max_length, seed)
 
 
 def _check_mask_rate(text: Corpus, k: int | float | None) -> None:

@@ -83,13 +83,3 @@ def flat_views(flat, shapes: dict[str, tuple[int, ...]]) -> dict:
 def empty_flat(shapes: dict[str, tuple[int, ...]], dtype: str):
     """Return an uninitialised flat buffer for these shapes, on the device in use."""
     return backend.xp.empty(sum(map(math.prod, shapes.values())), dtype)
-
-
-def initialise(params: dict, config: BertConfig, seed: int) -> None:
-    """Draw weights and tables from N(0, initializer_range^2), each by a generator of its own; biases 0, scales 1."""
-    for name, view in params.items():
-        if view.ndim > 1:
-            draw = backend.generator(seed, f"initialise/{name}").standard_normal(view.shape)
-            view[...] = backend.to_device((draw * config.initializer_range).astype(config.dtype))
-        else:
-            view[...] = 1.0 if name.endswith("norm.weight") else 0.0

@@ -4,7 +4,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from minimapnet.model.bert import Bert
 from minimapnet.model.config import BertConfig
+from minimapnet.model.initialisation import INITS
 from minimapnet.text import sources
 from minimapnet.text.load import Corpus
 from minimapnet.text.tokenizer import VOCAB_SIZE
@@ -44,11 +46,16 @@ class CorpusSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The size of a new model."""
+    """The size of a new model, and what its parameters begin as."""
 
     hidden_size: int = setting(128, f"channels of a token; {OF_A_NEW_MODEL}", whole(1, 2**16))
     layers: int = setting(2, f"layers; {OF_A_NEW_MODEL}", whole(1, 1000))
     heads: int = setting(4, f"attention heads of a layer; {OF_A_NEW_MODEL}", whole(1, 2**16))
+    init: str = setting(
+        "mimetic",
+        f"what the parameters begin as: mimetic, with heads that look at neighbours, or random; {OF_A_NEW_MODEL}",
+        choices=INITS,
+    )
 
     def __post_init__(self):
         check_settings(self)
@@ -65,6 +72,10 @@ class ModelSettings:
             pad_token_id=text.pad_token_id,
             mask_token_id=text.mask_token_id,
         )
+
+    def new_model(self, text: Corpus, max_length: int, seed: int) -> Bert:
+        """Return a new model for a text in rows of at most `max_length`, its parameters drawn from `seed`."""
+        return Bert(self.config(text, max_length), seed, self.init)
 
 
 @dataclass(frozen=True)
