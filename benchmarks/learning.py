@@ -24,13 +24,12 @@ from minimapnet.experiments import processes
 from minimapnet.text.batches import unigram_entropy
 from minimapnet.text.load import Corpus, load_corpus
 from minimapnet.training import proposal_registry
-from minimapnet.training.evaluation import Evaluation
+from minimapnet.training.evaluation import MASK_RATE, Evaluation
 from minimapnet.training.settings import CorpusSettings, ModelSettings, TrainSettings
 from minimapnet.training.step import draw
 from minimapnet.training.trainer import Trainer
 
 RATES = (1e-4, 3e-4, 1e-3)  # peaks of the learning rate of BertForMaskedLM
-USUAL = 0.15  # share of tokens masked
 
 
 def read() -> Corpus:
@@ -44,7 +43,7 @@ def our_curve(init: str, rate: float | None, mask_rate, settings: TrainSettings)
     settings = settings if rate is None else replace(settings, learning_rate=rate)
     model = ModelSettings(init=init).new_model(text, CorpusSettings().max_length, settings.seed)
     proposal = proposal_registry.make("uniform", model, settings.seed, mask_rate=mask_rate)
-    evaluation = Evaluation(text.validation, proposal_registry.MASK_RATE)
+    evaluation = Evaluation(text.validation, MASK_RATE)
     records = Trainer(model, text, proposal, settings, None, evaluation, bar=tqdm(disable=True)).run()
     return [[record["step"], record["validation_loss"]] for record in records if "validation_loss" in record]
 
@@ -57,7 +56,7 @@ def peer_curve(init: str, rate: float, mask_rate, settings: TrainSettings) -> li
     model = ModelSettings().new_model(text, CorpusSettings().max_length, settings.seed)  # for its config alone
     proposal = proposal_registry.make("uniform", model, settings.seed, mask_rate=mask_rate)
     peer = HuggingFaceTraining(model.config, rate, settings)
-    evaluation = Evaluation(text.validation, proposal_registry.MASK_RATE)
+    evaluation = Evaluation(text.validation, MASK_RATE)
     curve = [[0, peer.loss(evaluation.chunks)]]
     for step in range(settings.steps):
         drawn = draw(model, text.train, proposal, settings, step)
@@ -69,10 +68,10 @@ def peer_curve(init: str, rate: float, mask_rate, settings: TrainSettings) -> li
 
 def measure(settings: TrainSettings, rates) -> dict[str, list[list[float]]]:
     """Train all side by side, each in a process of one thread -> the curves by name."""
-    default = proposal_registry.KINDS["uniform"].parameters["mask_rate"]
+    default = proposal_registry.MASK_RATE
     starts = {"minimapnet": "mimetic", "minimapnet, random start": "random"}
     runs = {name: (our_curve, init, None, default) for name, init in starts.items()}
-    for rate, masked in itertools.product(rates, dict.fromkeys((USUAL, default))):
+    for rate, masked in itertools.product(rates, (MASK_RATE, default)):
         runs[f"BertForMaskedLM, {rate:.0e}, {masked:.0%} masked"] = (peer_curve, "", rate, masked)
     with processes.executor() as workforce:
         futures = {name: processes.submit(workforce, *run, settings) for name, run in runs.items()}

@@ -23,8 +23,8 @@ from minimapnet.model.initialisation import INITS
 from minimapnet.text.batches import unigram_entropy
 from minimapnet.text.load import load_corpus
 from minimapnet.training import proposal_registry
-from minimapnet.training.evaluation import Evaluation
-from minimapnet.training.settings import CorpusSettings, MaskSettings, ModelSettings, TrainSettings
+from minimapnet.training.evaluation import MASK_RATE, Evaluation
+from minimapnet.training.settings import CorpusSettings, ModelSettings, TrainSettings
 from minimapnet.training.trainer import Trainer
 
 CHANNELS_OF_A_HEAD = 32
@@ -49,7 +49,7 @@ def train(start: Start) -> tuple[float, float]:
     model = ModelSettings(hidden_size=channels, layers=layers, heads=max(1, channels // CHANNELS_OF_A_HEAD))
     bert = Bert(model.config(text, length), start.settings.seed, start.init)
     proposal = proposal_registry.make("uniform", bert, start.settings.seed, mask_rate=start.mask_rate)
-    evaluation = Evaluation(text.validation, proposal_registry.MASK_RATE)
+    evaluation = Evaluation(text.validation, MASK_RATE)
     records = Trainer(bert, text, proposal, start.settings, None, evaluation, bar=tqdm(disable=True)).run()
     return records[-1]["validation_loss"], unigram_entropy(text.train, text.validation, text.vocab_size)
 
@@ -85,7 +85,7 @@ def main():
     add("--inits", nargs="+", default=INITS, choices=INITS)
     add("--seeds", nargs="+", type=int, default=[0])
     add("--rates", nargs="+", type=float, default=[recipe.learning_rate], help="learning rates")
-    add("--mask-rates", nargs="+", type=float, default=[MaskSettings().mask_rate or proposal_registry.MASK_RATE])
+    add("--mask-rates", nargs="+", type=float, default=[proposal_registry.MASK_RATE], help="shares masked in training")
     add("--steps", type=int, default=recipe.steps)
     given = parser.parse_args()
     sizes = [tuple(map(int, size.split("x"))) for size in given.sizes]

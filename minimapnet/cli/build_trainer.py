@@ -12,7 +12,7 @@ from minimapnet.errors import InputError
 from minimapnet.model.bert import Bert
 from minimapnet.text.load import Corpus, load_corpus
 from minimapnet.training import checkpoint, proposal_registry
-from minimapnet.training.evaluation import Evaluation
+from minimapnet.training.evaluation import MASK_RATE, Evaluation
 from minimapnet.training.settings import CorpusSettings, MaskSettings, ModelSettings, TrainSettings
 from minimapnet.training.trainer import Trainer
 
@@ -33,7 +33,7 @@ def build_trainer(options, folder: Path | None) -> Trainer:
     parameters = dataclasses.asdict(masks)
     name = parameters.pop("proposal")
     proposal = proposal_registry.make(name, model, settings.seed, tokenizer=text.tokenizer, **parameters)
-    evaluation = Evaluation(text.validation, proposal_registry.MASK_RATE)  # whatever the proposal, so that losses compare
+    evaluation = Evaluation(text.validation, MASK_RATE)  # whatever the proposal, so that losses compare
     return Trainer(model, text, proposal, settings, folder, evaluation)
 
 

@@ -42,7 +42,7 @@ from minimapnet.errors import InputError
 from minimapnet.model.config import BertConfig
 
 INITS = ("mimetic", "random")
-RATIO = 2.0  # of the position vectors' size to the word vectors'
+RATIO = 1.0  # of the position vectors' size to the word vectors'
 SCORE = 7.5  # of a token for the one at its head's offset
 SMALL = 0.1
 

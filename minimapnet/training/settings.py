@@ -10,7 +10,7 @@ from minimapnet.model.initialisation import INITS
 from minimapnet.text import sources
 from minimapnet.text.load import Corpus
 from minimapnet.text.tokenizer import VOCAB_SIZE
-from minimapnet.training import proposal_registry
+from minimapnet.training import evaluation, proposal_registry
 from minimapnet.training.proposal_registry import RANGES
 from minimapnet.training.setting_fields import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, check_settings, setting, whole
 
@@ -116,7 +116,7 @@ class TrainSettings:
     """
 
     steps: int = setting(2000, "training steps", whole(1))
-    batch_size: int = setting(32, "rows of text that the proposal gets for a step", whole(1))
+    batch_size: int = setting(24, "rows of text that the proposal gets for a step", whole(1))
     gradient_accumulation: int = setting(
         1, "parts of a step that go through the model one after the other, for less memory", whole(1)
     )
@@ -132,7 +132,7 @@ class TrainSettings:
     )
     eval_every: int = setting(
         250,
-        f"steps between evaluations on fixed uniform masks of {proposal_registry.MASK_RATE:.0%}, whatever the mask rate is; "
+        f"steps between evaluations on fixed uniform masks of {evaluation.MASK_RATE:.0%}, whatever the mask rate is; "
         "0: before the first step and after the last",
         whole(0),
     )

@@ -94,9 +94,9 @@ def test_defaults_are_those_of_the_help(folder):
     config, settings = trainer.model.config, trainer.settings
     assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (128, 2, 4)
     assert (config.hidden_dropout_prob, config.max_position_embeddings) == (0, 64)
-    assert (settings.steps, settings.batch_size, settings.learning_rate, settings.seed) == (2000, 32, 2e-3, 0)
+    assert (settings.steps, settings.batch_size, settings.learning_rate, settings.seed) == (2000, 24, 2e-3, 0)
     assert isinstance(trainer.text.train, PackedRows)
-    assert (type(trainer.proposal), trainer.proposal.k) == (kinds.UniformProposal, 0.15)
+    assert (type(trainer.proposal), trainer.proposal.k) == (kinds.UniformProposal, 0.4)
 
 
 @pytest.mark.parametrize("name", proposal_registry.KINDS)
