@@ -89,6 +89,14 @@ def test_flags_arrive(folder):
     assert trainer.evaluation.k == 0.15
 
 
+@pytest.mark.parametrize(("options", "init"), [((), "mimetic"), (("--init", "random"), "random")])
+def test_a_new_model_begins_as_the_flag_says(folder, options, init):
+    model = made(train(folder, *options, "--seed", 5)).model
+    assert model.flat.tobytes() == Bert(model.config, 5, init).flat.tobytes()
+    other = {"mimetic": "random", "random": "mimetic"}[init]
+    assert model.flat.tobytes() != Bert(model.config, 5, other).flat.tobytes()
+
+
 def test_defaults_are_those_of_the_help(folder):
     trainer = made(["train", "--text", folder / "text.txt", "--cache", folder / "cache"])
     config, settings = trainer.model.config, trainer.settings
