@@ -48,3 +48,51 @@ class TorchTraining(torch_peers.TorchPeer):
     def gradient_norm(self) -> float:
         """Return the norm of all parameters instead: it tells whether the optimizers agree."""
         return float(sum(value.detach().double().square().sum() for value in self.module.parameters()) ** 0.5)
+
+
+class HuggingFaceTraining:
+    """BertForMaskedLM from its config's own start, its loss and AdamW as its documentation has them."""
+
+    def __init__(self, config, learning_rate: float, settings):
+        from transformers import BertConfig, BertForMaskedLM
+
+        names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+        names += ("max_position_embeddings", "pad_token_id")
+        torch.manual_seed(settings.seed)
+        torch.set_num_threads(1)
+        sizes = {name: getattr(config, name) for name in names}
+        self.module = BertForMaskedLM(BertConfig(**sizes, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+        self.mask, self.rate, self.max_grad_norm = config.mask_token_id, learning_rate, settings.max_grad_norm
+        self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=learning_rate, weight_decay=settings.weight_decay)
+
+    def step(self, ids, positions, attention_mask, scale: float) -> None:
+        """Make a step on ids (B, T) with the masked positions (B, K), -1 where there are fewer, at a share of the rate."""
+        self.module.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = scale * self.rate
+        self.optimizer.zero_grad(set_to_none=True)
+        inputs, labels = self._masked(ids, positions)
+        self.module(input_ids=inputs, attention_mask=torch.from_numpy(attention_mask).long(), labels=labels).loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def loss(self, chunks) -> float:
+        """Return the loss on chunks with ids, attention_mask, positions, and weights (B, K) that add up to 1 over all."""
+        self.module.eval()
+        total = 0.0
+        for chunk in chunks:
+            inputs, _ = self._masked(chunk.ids, chunk.positions)
+            attention_mask = torch.from_numpy(chunk.attention_mask).long()
+            logs = self.module(input_ids=inputs, attention_mask=attention_mask).logits.log_softmax(dim=-1)  # (B, T, V)
+            rows = numpy.arange(len(chunk.ids))[:, None]
+            total -= float((logs[rows, chunk.positions, chunk.ids[rows, chunk.positions]].numpy() * chunk.weights).sum())
+        return total
+
+    def _masked(self, ids, positions):
+        """Return ids with [MASK], and labels of -100 where nothing is masked, both (B, T)."""
+        rows, columns = numpy.nonzero(positions != -1)
+        chosen = rows, positions[rows, columns]
+        inputs, labels = ids.astype(numpy.int64), numpy.full(ids.shape, -100)
+        labels[chosen], inputs[chosen] = ids[chosen], self.mask
+        return torch.from_numpy(inputs), torch.from_numpy(labels)

@@ -478,7 +478,7 @@ print(f"rows of {batch.ids.shape[1]} tokens, such as:", *words(batch.ids[1]))
 
 def untrained(scale, seed):
     config = replace(trained.config(text), max_position_embeddings=ROW, initializer_range=scale)
-    return minimapnet.Bert(config, seed)
+    return minimapnet.Bert(config, seed, init="random")
 
 
 shares = {}

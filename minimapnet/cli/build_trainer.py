@@ -12,7 +12,7 @@ from minimapnet.errors import InputError
 from minimapnet.model.bert import Bert
 from minimapnet.text.load import Corpus, load_corpus
 from minimapnet.training import checkpoint, proposal_registry
-from minimapnet.training.evaluation import Evaluation
+from minimapnet.training.evaluation import MASK_RATE, Evaluation
 from minimapnet.training.settings import CorpusSettings, MaskSettings, ModelSettings, TrainSettings
 from minimapnet.training.trainer import Trainer
 
@@ -33,7 +33,7 @@ def build_trainer(options, folder: Path | None) -> Trainer:
     parameters = dataclasses.asdict(masks)
     name, replacement = parameters.pop("proposal"), parameters.pop("replacement")
     proposal = proposal_registry.make(name, model, settings.seed, tokenizer=text.tokenizer, **parameters)
-    evaluation = Evaluation(text.validation, proposal_registry.MASK_RATE)  # whatever the proposal, so that losses compare
+    evaluation = Evaluation(text.validation, MASK_RATE)  # whatever the proposal, so that losses compare
     return Trainer(model, text, proposal, settings, folder, evaluation, replacement=replacement)
 
 
@@ -51,7 +51,7 @@ def _read_model(options, start: Path) -> Bert:
     for field in dataclasses.fields(ModelSettings):
         if getattr(options, field.name) is not None:
             flag = "--" + field.name.replace("_", "-")
-            raise InputError(f"{flag} is for a new model, and the one in {start} has its size: leave out one of the two")
+            raise InputError(f"{flag} is for a new model, and the one in {start} has its own: leave out one of the two")
     model = Bert.from_pretrained(start)
     if not model.config.mlm_head:
         raise InputError(f"the model in {start} has no masked-language-model head: it cannot be trained to guess masks")
@@ -68,7 +68,7 @@ def _add_special_tokens(model: Bert, text: Corpus) -> None:
 def _new_model(settings: ModelSettings, text: Corpus, max_length: int, seed: int) -> Bert:
     if settings.hidden_size % settings.heads:
         raise InputError(f"--hidden-size {settings.hidden_size} cannot be shared by --heads {settings.heads}")
-    return Bert(settings.config(text, max_length), seed)
+    return settings.new_model(text, max_length, seed)
 
 
 def _check_mask_rate(text: Corpus, k: int | float | None) -> None:

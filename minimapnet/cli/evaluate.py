@@ -19,8 +19,8 @@ from minimapnet.text.batches import unigram_entropy
 from minimapnet.text.load import warn_of_unknown, whole_text
 from minimapnet.text.parts import PARTS, VALIDATION
 from minimapnet.text.tokenizer import for_plain_text
-from minimapnet.training import proposal_registry, setting_fields
-from minimapnet.training.evaluation import Evaluation
+from minimapnet.training import setting_fields
+from minimapnet.training.evaluation import MASK_RATE, Evaluation
 from minimapnet.training.pseudo_likelihood import pseudo_log_likelihoods
 from minimapnet.training.setting_fields import whole
 from minimapnet.training.settings import CorpusSettings
@@ -49,7 +49,7 @@ def add(command) -> None:
     shown = f"{VALIDATION} of a text by name, {WHOLE} of a file or a folder"
     option.add(command, "--part", help, None, shown, choices=(WHOLE, *PARTS), metavar="NAME")
     help = "tokens of a row to mask: a share below 1, or a whole number"
-    option.add_number(command, "--mask-rate", help, proposal_registry.MASK_RATE, setting_fields.MASK_RATE)
+    option.add_number(command, "--mask-rate", help, MASK_RATE, setting_fields.MASK_RATE)
     option.add_number(command, "--rows", "the most rows, chosen at random where there are more", 1024, whole(1))
     help = (
         "score each line of the file --text, or of standard input for -: print its pseudo-log-likelihood in nats, a tab and "

@@ -52,7 +52,7 @@ def read_text(source: str, cache: Path, settings: CompareSettings) -> Corpus:
 
 def new_model(settings: CompareSettings, text: Corpus, seed: int) -> Bert:
     """Make the model of a run: the same for every proposal."""
-    return Bert(settings.model.config(text, settings.text.max_length), seed)
+    return settings.model.new_model(text, settings.text.max_length, seed)
 
 
 def true_entropy(text: Corpus) -> float | None:

@@ -96,7 +96,7 @@ def train_model(source: str, cache: Path, settings: PretrainSettings, seed: int)
     load = partial(load_corpus, source, cache, vocab_size=settings.vocab_size)
     sentences = load(max_length=settings.sentence_tokens, layout="sentences")
     text = load(max_length=MAX_LENGTH)
-    model = Bert(settings.model.config(text, MAX_LENGTH), seed)
+    model = settings.model.new_model(text, MAX_LENGTH, seed)
     proposal = uniform_with_mapnet(settings.masked, model, seed)
     evaluation = Evaluation(text.validation, settings.masked, EVALUATION_SEED, settings.validation_rows)
     for rows, size, steps, schedule in (

@@ -17,6 +17,7 @@ from minimapnet.model import layers, parameters
 from minimapnet.model.batch import Sentences, map_parts, sentence_batch
 from minimapnet.model.bert import Bert
 from minimapnet.model.config import BertConfig
+from minimapnet.model.initialisation import initialise
 
 NARROWER = 4  # times narrower than the model
 NARROWEST = 32  # channels: a small model's quarter is too few to tell tokens apart
@@ -58,7 +59,7 @@ class MapNet:
         """Make a MAPNet whose parameters are drawn from `seed`, the same on every backend."""
         self.config = config
         self._use(parameters.empty_flat(self.shapes, config.dtype))
-        parameters.initialise(self.params, config, seed)
+        initialise(self.params, config, seed, "random")
         self.params["readout.weight"][...] = 0.0
 
     @property

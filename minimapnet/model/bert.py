@@ -11,6 +11,7 @@ from minimapnet.errors import InputError
 from minimapnet.model import attention, layers, parameters, pretrained
 from minimapnet.model.batch import MaskedBatch, Sentences, map_parts, masked_batch, sentence_batch
 from minimapnet.model.config import BertConfig
+from minimapnet.model.initialisation import initialise
 
 
 class Bert:
@@ -19,12 +20,17 @@ class Bert:
     It is on the device that was in use when it was made; `to_device` moves it to the one in use now.
     """
 
-    def __init__(self, config: BertConfig, seed: int = 0):
-        """Make a model whose parameters are drawn from `seed`, the same on every backend."""
+    def __init__(self, config: BertConfig, seed: int = 0, init: str = "mimetic"):
+        """Make a model whose parameters are drawn from `seed`, the same on every backend.
+
+        `init` is "mimetic", from which small models learn soon, or "random", as published: see `initialisation.py`.
+
+        Raises InputError for another name.
+        """
         self.config = config
         self.flat = parameters.empty_flat(self.shapes, config.dtype)
         self.params = parameters.flat_views(self.flat, self.shapes)
-        parameters.initialise(self.params, config, seed)
+        initialise(self.params, config, seed, init)
 
     @classmethod
     def from_pretrained(cls, folder, mask_token_id=None, pad_token_id=None, dtype="float32") -> "Bert":

@@ -21,7 +21,8 @@ class BertConfig:
 
     Beside them: `mask_token_id` and `pad_token_id` (None until they are known), `dtype` ("float32", or "float64" for
     checks) and `mlm_head` (False for an encoder that came without one). `initializer_range` None means
-    1/sqrt(hidden_size), at which small models leave the unigram plateau within hundreds of steps.
+    1/sqrt(hidden_size), at which a layer's outputs begin as large as its inputs; what else a new model begins with is in
+    `initialisation.py`.
 
     Raises InputError for a value that no BERT can have.
     """

@@ -105,13 +105,3 @@ def _host_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return sys.maxsize
-
-
-def initialise(params: dict, config: BertConfig, seed: int) -> None:
-    """Draw weights and tables from N(0, initializer_range^2), each by a generator of its own; biases 0, scales 1."""
-    for name, view in params.items():
-        if view.ndim > 1:
-            draw = backend.generator(seed, f"initialise/{name}").standard_normal(view.shape)
-            view[...] = backend.to_device((draw * config.initializer_range).astype(config.dtype))
-        else:
-            view[...] = 1.0 if name.endswith("norm.weight") else 0.0

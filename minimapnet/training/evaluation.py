@@ -15,6 +15,7 @@ from minimapnet.masks.uniform import UniformMasks
 from minimapnet.model import layers
 from minimapnet.proposals.base import sizes
 
+MASK_RATE = 0.15  # share of the maskable tokens, whatever is masked in training
 CHUNK_TOKENS = 4096  # that go through the model at once
 
 

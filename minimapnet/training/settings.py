@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minimapnet.masks.replacement import KINDS as REPLACEMENTS
+from minimapnet.model.bert import Bert
 from minimapnet.model.config import BertConfig
+from minimapnet.model.initialisation import INITS
 from minimapnet.text import sources
 from minimapnet.text.load import LAYOUTS, Corpus
 from minimapnet.text.tokenizer import VOCAB_SIZE
-from minimapnet.training import proposal_registry
+from minimapnet.training import evaluation, proposal_registry
 from minimapnet.training.proposal_registry import RANGES
 from minimapnet.training.setting_fields import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, check_settings, setting, whole
 
@@ -55,11 +57,16 @@ class CorpusSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The size of a new model."""
+    """The size of a new model, and what its parameters begin as."""
 
     hidden_size: int = setting(128, f"channels of a token; {OF_A_NEW_MODEL}", whole(1, 2**16))
     layers: int = setting(2, f"layers; {OF_A_NEW_MODEL}", whole(1, 1000))
     heads: int = setting(4, f"attention heads of a layer; {OF_A_NEW_MODEL}", whole(1, 2**16))
+    init: str = setting(
+        "mimetic",
+        f"what the parameters begin as: mimetic, with heads that look at neighbours, or random; {OF_A_NEW_MODEL}",
+        choices=INITS,
+    )
 
     def __post_init__(self):
         check_settings(self)
@@ -76,6 +83,10 @@ class ModelSettings:
             pad_token_id=text.pad_token_id,
             mask_token_id=text.mask_token_id,
         )
+
+    def new_model(self, text: Corpus, max_length: int, seed: int) -> Bert:
+        """Return a new model for a text in rows of at most `max_length`, its parameters drawn from `seed`."""
+        return Bert(self.config(text, max_length), seed, self.init)
 
 
 @dataclass(frozen=True)
@@ -122,7 +133,7 @@ class TrainSettings:
     """
 
     steps: int = setting(2000, "training steps", whole(1))
-    batch_size: int = setting(32, "rows of text that the proposal gets for a step", whole(1))
+    batch_size: int = setting(24, "rows of text that the proposal gets for a step", whole(1))
     gradient_accumulation: int = setting(
         1, "parts of a step that go through the model one after the other, for less memory", whole(1)
     )
@@ -138,7 +149,7 @@ class TrainSettings:
     )
     eval_every: int = setting(
         250,
-        f"steps between evaluations on fixed uniform masks of {proposal_registry.MASK_RATE:.0%}, whatever the mask rate is; "
+        f"steps between evaluations on fixed uniform masks of {evaluation.MASK_RATE:.0%}, whatever the mask rate is; "
         "0: before the first step and after the last",
         whole(0),
     )

@@ -93,14 +93,22 @@ def test_flags_arrive(folder):
     assert trainer.evaluation.k == 0.15
 
 
+@pytest.mark.parametrize(("options", "init"), [((), "mimetic"), (("--init", "random"), "random")])
+def test_a_new_model_begins_as_the_flag_says(folder, options, init):
+    model = made(train(folder, *options, "--seed", 5)).model
+    assert model.flat.tobytes() == Bert(model.config, 5, init).flat.tobytes()
+    other = {"mimetic": "random", "random": "mimetic"}[init]
+    assert model.flat.tobytes() != Bert(model.config, 5, other).flat.tobytes()
+
+
 def test_defaults_are_those_of_the_help(folder):
     trainer = made(["train", "--text", folder / "text.txt", "--cache", folder / "cache"])
     config, settings = trainer.model.config, trainer.settings
     assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (128, 2, 4)
     assert (config.hidden_dropout_prob, config.max_position_embeddings) == (0, 64)
-    assert (settings.steps, settings.batch_size, settings.learning_rate, settings.seed) == (2000, 32, 2e-3, 0)
+    assert (settings.steps, settings.batch_size, settings.learning_rate, settings.seed) == (2000, 24, 2e-3, 0)
     assert isinstance(trainer.text.train, PackedRows)
-    assert (type(trainer.proposal), trainer.proposal.k) == (kinds.UniformProposal, 0.15)
+    assert (type(trainer.proposal), trainer.proposal.k) == (kinds.UniformProposal, 0.4)
 
 
 @pytest.mark.parametrize("name", proposal_registry.KINDS)

@@ -164,8 +164,8 @@ def test_the_same_seed_gives_the_same_model_on_every_backend(xp):
     a, b, other = Bert(config, seed=1), Bert(config, seed=1), Bert(config, seed=2)
     numpy.testing.assert_array_equal(backend.to_host(a.flat), backend.to_host(b.flat))
     assert (backend.to_host(a.flat) != backend.to_host(other.flat)).mean() > 0.5
-    draw = backend.generator(1, "initialise/layer0.qkv.weight").standard_normal((6, 18)) / 6**0.5
-    numpy.testing.assert_array_equal(backend.to_host(a.params["layer0.qkv.weight"]), draw.astype(numpy.float32))
+    draw = backend.generator(1, "initialise/layer0.feed_in.weight").standard_normal((6, 7)) / 6**0.5
+    numpy.testing.assert_array_equal(backend.to_host(a.params["layer0.feed_in.weight"]), draw.astype(numpy.float32))
 
 
 def test_a_model_without_a_head_encodes_and_says_so(xp):

@@ -93,7 +93,7 @@ def test_help_texts_name_every_kind(name):
     assert ("biased" in KINDS[name].summary) == (not KINDS[name].unbiased)
     for parameter in KINDS[name].parameters.keys() - proposal_registry.LEARNING.keys():
         assert name in proposal_registry.defaults(parameter)
-    assert proposal_registry.defaults("masks") == "5 for fully-explored; 1 for whole-word, span"
+    assert proposal_registry.defaults("masks") == "2 for fully-explored; 1 for whole-word, span"
 
 
 def test_whole_words_follow_the_tokenizer():
