@@ -53,14 +53,15 @@ class Candidate:
 
 
 def scratch(settings: ScratchSettings) -> list[Candidate]:
-    """Return the proposals of the experiment from scratch, the baseline first."""
-    k = settings.masked
+    """Return the proposals of the experiment from scratch: uniform masks of several sizes, then the others."""
+    k, each = settings.proposal_masked, settings.disjoint_masked
+    words = f"{amount(k)} masked"
     return [
-        Candidate("uniform", "uniform", k),
-        Candidate("fully explored", "fully-explored", k, {"masks": DISJOINT}),
-        Candidate("MAPNet pool", "mapnet-pool", k, {"candidates": POOL}),
-        Candidate("optimal pool", "optimal-pool", k, {"candidates": EXACT_POOL}),
-        Candidate("MAPNet positions", "mapnet-positions", k),
+        *(Candidate(f"uniform, {amount(size)} masked", "uniform", size) for size in settings.masked),
+        Candidate(f"fully explored, {amount(each)} masked", "fully-explored", each, {"masks": DISJOINT}),
+        Candidate(f"MAPNet pool, {words}", "mapnet-pool", k, {"candidates": POOL}),
+        Candidate(f"optimal pool, {words}", "optimal-pool", k, {"candidates": EXACT_POOL}),
+        Candidate(f"MAPNet positions, {words}", "mapnet-positions", k),
     ]
 
 

@@ -122,7 +122,7 @@ def _all_runs(settings: CompareSettings, seed: int, job: Job) -> tuple[dict[Run,
 def _results(settings: CompareSettings, preset: str, seed: int, text: Corpus, by_run: dict[Run, dict]) -> dict:
     warm = next(result for run, result in by_run.items() if run.experiment == "warm")
     scratch, branches = settings.scratch, settings.branches
-    about = {"masked": scratch.masked}, {"warm": _about_the_start(branches, warm)}
+    start = {"warm": _about_the_start(branches, warm)}
     return {
         "preset": preset,
         "seed": seed,
@@ -131,8 +131,8 @@ def _results(settings: CompareSettings, preset: str, seed: int, text: Corpus, by
         "text": _about(text, settings),
         **{name: warm[name] for name in ("decomposition", "stages", "calibration", "sentences")},
         "experiments": {
-            "scratch": _experiment("scratch", candidates.scratch(scratch), scratch, about[0], by_run),
-            "branches": _experiment("branches", candidates.branches(branches), branches, about[1], by_run),
+            "scratch": _experiment("scratch", candidates.scratch(scratch), scratch, {}, by_run),
+            "branches": _experiment("branches", candidates.branches(branches), branches, start, by_run),
         },
         "rules": curves.RULES | {"start": training_runs.START, "learning": candidates.LEARNING},
     }

@@ -16,7 +16,7 @@ SMOOTHED = 3  # evaluations that a mean is taken of
 RULES = {
     "final": (
         f"The final loss of a run is the mean of its last {SMOOTHED} evaluations, all on the same uniform masks of "
-        "validation rows: from scratch of as many tokens as are masked in training, in branches of one token."
+        "validation rows: from scratch of 15 % of the tokens, in branches of one token."
     ),
     "steps": (
         "The ratio of steps is taken seed by seed: the step at which a proposal's smoothed curve first reaches the "

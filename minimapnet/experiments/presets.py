@@ -21,7 +21,9 @@ class ScratchSettings:
     seeds: int = 3
     steps: int = 1200
     batch_size: int = 30  # that go through the model in a step, over all its sentences
-    masked: float = 0.15  # of the maskable tokens
+    masked: tuple[int | float, ...] = (0.15, 0.4)  # of the uniform proposals, a number or a share
+    disjoint_masked: int | float = 0.15  # of each of the masks of fully explored
+    proposal_masked: int | float = 0.4  # of MAPNet's and the optimal proposals
     learning_rate: float = 2e-3
     evaluations: int = 12
 

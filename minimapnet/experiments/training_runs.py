@@ -20,7 +20,7 @@ from minimapnet.proposals.base import Proposal
 from minimapnet.text import grammar
 from minimapnet.text.load import Corpus, load_corpus
 from minimapnet.training import checkpoint
-from minimapnet.training.evaluation import Evaluation
+from minimapnet.training.evaluation import MASK_RATE, Evaluation
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer, run_to_end
 
@@ -79,7 +79,7 @@ def scratch_trainer(candidate, model, settings: CompareSettings, text: Corpus, s
     """Make the trainer of a run from scratch."""
     chosen = settings.scratch
     training = _training(chosen, chosen.steps, chosen.batch_size // candidate.masks, chosen.learning_rate, seed, "linear")
-    evaluation = Evaluation(text.validation, chosen.masked, EVALUATION_SEED, settings.text.validation_rows)
+    evaluation = Evaluation(text.validation, MASK_RATE, EVALUATION_SEED, settings.text.validation_rows)
     return _trainer(model, text, candidate.make(model, seed), training, evaluation, on_step)
 
 
