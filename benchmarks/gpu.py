@@ -60,12 +60,12 @@ def parts(backend: str, rounds: int) -> list[Part]:
     folders = ("tests/kernels", "tests/model/test_layers.py") if pretend else ("tests", "--ignore", "tests/tutorials")
     pytest = ("-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", *marker, *jobs, *folders)
     return [
-        Part("agreement with the CPU", script("gpu_agreement", *(("--proposals", "uniform") if pretend else ())), 100),
-        *(Part(f"step, {size}", script("step", "--sizes", size, "--rounds", rounds), 75) for size in sizes),
+        Part("tests", pytest, 150),
+        Part("agreement with the CPU", script("gpu_agreement", *(("--proposals", "uniform") if pretend else ())), 120),
         Part("launches", script("gpu_launches", "--sizes", *sizes), 60),
+        Part("step", script("step", "--sizes", *sizes, "--rounds", rounds), 150),
         Part("MAPNet", script("mapnet", "--sizes", *sizes, "--rounds", rounds), 60),
         *(() if pretend else (Part("norms of tokens", script("norms", "tokens", "--rounds", rounds), 75),)),
-        Part("tests", pytest, 150),
     ]
 
 

@@ -84,13 +84,27 @@ ON_CPU = ("tiny", "small", "large")
 OURS, EAGER = "minimapnet", "(a) PyTorch eager"
 
 
-def measure(name: str, size: Size, library: str, rounds: int):
+def all_sizes(names: list[str], library: str, rounds: int) -> list[list[str]]:
+    """Return the table's rows of all sizes.
+
+    On a GPU, which has room for all of them, every contender of every size is made before the first is measured, side by
+    side: most of that time compilers take on the host. Elsewhere a size is done with before the next begins.
+    """
+    groups = [names] if library == "cupy" else [[name] for name in names]
+    rows = []
+    for group in groups:
+        with tempfile.TemporaryDirectory() as folder:
+            contenders = {name: start(SIZES[name], library, f"{folder}/{name}") for name in group}
+            if library == "cupy":
+                timing.made_side_by_side({(n, who): one for n, theirs in contenders.items() for who, one in theirs.items()})
+            for name, theirs in contenders.items():
+                rows += measure(name, SIZES[name], theirs, rounds)
+    return rows
+
+
+def measure(name: str, size: Size, contenders: dict, rounds: int) -> list[list[str]]:
     """Return the table's rows for one size, checked, timed and weighed."""
-    with tempfile.TemporaryDirectory() as folder:
-        contenders = start(size, library, folder)
-        if library == "cupy":
-            timing.made_side_by_side(contenders)
-        peaks = {who: contender.ask("peak") for who, contender in contenders.items() if not who.endswith("product")}
+    peaks = {who: contender.ask("peak") for who, contender in contenders.items() if not who.endswith("product")}
     check({who: contenders[who].ask("check") for who in peaks})
     taken = timing.interleaved(contenders, rounds)
     for contender in contenders.values():
@@ -117,7 +131,7 @@ def start(size: Size, library: str, folder: str) -> dict:
     contenders = {OURS: timing.Process(our_step.OurStep, size, library)}
     device = backends.device(library)
     model = size.model()
-    model.save_pretrained(folder)
+    model.save_pretrained(folder)  # which makes the folder
     numpy.savez(f"{folder}/params.npz", **model.params)
     peers = {
         EAGER: (torch_peers.EagerStep,),
@@ -154,9 +168,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--backend", choices=backends.NAMES, default="numpy")
     arguments = parser.parse_args()
-    rows = []
-    for name in arguments.sizes:
-        rows += measure(name, SIZES[name], arguments.backend, arguments.rounds)
+    rows = all_sizes(arguments.sizes, arguments.backend, arguments.rounds)
     print(", ".join(f"{library} {version(library)}" for library in ("numpy", "torch", "transformers")) + "\n")
     print(timing.table(["size", "contender", "ms (quartiles)", "of (a)", "GFLOP/s", "peak MiB"], rows))
 
