@@ -7,30 +7,31 @@ that look at the token before, at the one after, and so on (Clark et al. 2019, a
 Trockman and Kolter 2023, arXiv 2305.09828, whose queries and keys begin alike too; sinusoids are those of Vaswani et al.
 2017, arXiv 1706.03762, section 3.5, with other frequencies. The model and the form of its parameters are unchanged.
 
-1. Positions are sinusoids. The two channels of pair i, at position t, are up to a common factor
+1. Positions are sinusoids, in the first D channels; the other channels of the position table begin at 0, and leave words
+   unmixed. The two channels of pair i, at position t, are up to a common factor
 
        p_t = (cos w_i t, sin w_i t)
 
    so that p_(t+d) = R_d p_t, where R_d turns each pair by the angle w_i d: one matrix for all t. "The token at distance d"
    is a rotation. And p_s . p_t = sum_i cos w_i (s - t) depends on the distance alone. The mean of cos w d over all w from 0
-   to pi is 1 for d = 0 and 0 for every other whole d. So each head's pairs, m of them, take their frequencies from all of
-   that range, one at random from each m-th part of it: p_s and p_t are then nearly orthogonal, neighbours too, and no
-   distance repeats.
+   to pi is 1 for d = 0 and 0 for every other whole d. So the m pairs take their frequencies from all of that range, one at
+   random from each m-th part of it: p_s and p_t are then nearly orthogonal, neighbours too, and no distance repeats.
 
-2. A head of layer 0 reads the positions in its own D channels, those that its output will have: its keys are c x_s there,
-   its queries c R_d x_t, turned by its own offset d, so that the score of query t for key s is
+2. All heads of layer 0 read these D channels. Keys are c x_s, and queries c R_d x_t, turned by each head's own offset d, so
+   that the score of query t for key s is
 
        c^2 / sqrt(D) (R_d x_t) . x_s
 
-   over these channels. x is the sum of word, token type and position after LayerNorm: its squares are 1 on average,
-   positions have the share r = RATIO^2 / (2 + RATIO^2) of that, and words at different places are nearly orthogonal. So the
-   score is about c^2 sqrt(D) r where s = t + d and about 0 elsewhere; c makes the former SCORE.
+   over these channels. x is the sum of word, token type and position after LayerNorm: words and token types have equal
+   size, positions RATIO times that, and the squares of all C channels sum up to C. So |p_t|^2 is C r with r = RATIO^2 / (2
+   + RATIO^2). It lies in D channels where the words have only D/C of theirs, and words at different places are nearly
+   orthogonal: the score is about c^2 C r / sqrt(D) where s = t + d, and about 0 elsewhere; c makes the former SCORE.
 
 3. In the layers above the first, the projections back to the residual stream are SMALL times as large as in "random": the
    model begins nearly without these layers, and what layer 0 gathers reaches the masked-language-model head. Without that,
    models of four layers stay on the plateau even so.
 
-Axis letters: P positions, C channels, H heads, D channels per head, m pairs of channels per head.
+Axis letters: P positions, C channels, H heads, D channels per head, m = D // 2 pairs of channels.
 """
 
 import math
@@ -42,7 +43,7 @@ from minimapnet.errors import InputError
 from minimapnet.model.config import BertConfig
 
 INITS = ("mimetic", "random")
-RATIO = 1.0  # of the position vectors' size to the word vectors'
+RATIO = 0.7  # of the position vectors' size to the word vectors'
 SCORE = 7.5  # of a token for the one at its head's offset
 SMALL = 0.1
 
@@ -75,33 +76,33 @@ def _drawn(name: str, shape: tuple[int, ...], config: BertConfig, seed: int) -> 
 
 
 def _look_at_neighbours(values: dict[str, numpy.ndarray], config: BertConfig, w: numpy.ndarray) -> None:
-    """Write sinusoids of the frequencies w (H, m) to the position table, and layer 0's queries and keys that go with them.
+    """Write sinusoids of the frequencies w (m,) to the position table, and layer 0's queries and keys that go with them.
 
-    Where heads have an odd number of channels, the last of each stays random; so does all where they have one.
+    Where heads have a single channel, there is no pair to turn, and all stays random.
     """
-    P, C, H = config.max_position_embeddings, config.hidden_size, config.num_attention_heads
-    D, paired = C // H, 2 * w.shape[1]  # channels of a head, and those that are in pairs
+    C, H = config.hidden_size, config.num_attention_heads
+    D, paired = C // H, 2 * len(w)  # channels of a head, and those that are in pairs
     if not paired:
         return
-    size = RATIO * config.initializer_range * math.sqrt(2)  # the squares of cosines and sines are 1/2 on average
-    table = values["position_embedding"].reshape(P, H, D)  # a view, as all below
-    queries, keys = (values["layer0.qkv.weight"][:, at : at + C].reshape(C, H, D) for at in (0, C))
-    share = RATIO**2 / (2 + RATIO**2)
-    c = math.sqrt(SCORE / (share * math.sqrt(D)))
+    # 1. positions: the squares of cosines and sines are 1/2 on average
+    size = RATIO * config.initializer_range * math.sqrt(2 * C / paired)
+    table = values["position_embedding"]  # (P, C)
+    table[:] = 0.0
+    table[:, :paired] = size * sinusoids(numpy.arange(len(table)), w)
+
+    # 2. queries and keys of each head
+    c = math.sqrt(SCORE * math.sqrt(D) * (2 + RATIO**2) / (C * RATIO**2))
+    queries, keys = (values["layer0.qkv.weight"][:, at : at + C].reshape(C, H, D) for at in (0, C))  # views
+    queries[:], keys[:] = 0.0, 0.0
     for head, offset in enumerate(offsets(H)):
-        table[:, head, :paired] = size * sinusoids(numpy.arange(P), w[head])  # (P, 2m)
-        own = slice(head * D, head * D + paired)
-        for weight in (queries, keys):
-            weight[:, head] = 0.0
-        keys[own, head, :paired] = c * numpy.eye(paired)
-        queries[own, head, :paired] = c * rotated(numpy.eye(paired), w[head], offset)  # x_t @ this = c R_d x_t
+        keys[:paired, head, :paired] = c * numpy.eye(paired)
+        queries[:paired, head, :paired] = c * rotated(numpy.eye(paired), w, offset)  # x_t @ this = c R_d x_t
 
 
 def frequencies(config: BertConfig, seed: int) -> numpy.ndarray:
-    """Return every head's w_i (H, m), m being half of its channels: one from each m-th part of 0 to pi, at random."""
-    H = config.num_attention_heads
-    m = config.hidden_size // H // 2
-    within = backend.generator(seed, "initialise/frequencies").random((H, m))
+    """Return w_i (m,), m being half of a head's channels: one from each m-th part of 0 to pi, at random."""
+    m = config.hidden_size // config.num_attention_heads // 2
+    within = backend.generator(seed, "initialise/frequencies").random(m)
     return math.pi * (numpy.arange(m) + within) / max(1, m)
 
 
