@@ -18,6 +18,7 @@ import timing
 from tqdm import tqdm
 
 from minimapnet.experiments import processes
+from minimapnet.masks.replacement import KINDS as REPLACEMENTS
 from minimapnet.model.bert import Bert
 from minimapnet.model.initialisation import INITS
 from minimapnet.text.batches import unigram_entropy
@@ -39,6 +40,7 @@ class Start:
     init: str
     settings: TrainSettings
     mask_rate: int | float
+    replacement: str
 
 
 def train(start: Start) -> tuple[float, float]:
@@ -50,7 +52,8 @@ def train(start: Start) -> tuple[float, float]:
     bert = Bert(model.config(text, length), start.settings.seed, start.init)
     proposal = proposal_registry.make("uniform", bert, start.settings.seed, mask_rate=start.mask_rate)
     evaluation = Evaluation(text.validation, MASK_RATE)
-    records = Trainer(bert, text, proposal, start.settings, None, evaluation, bar=tqdm(disable=True)).run()
+    options = {"bar": tqdm(disable=True), "replacement": start.replacement}
+    records = Trainer(bert, text, proposal, start.settings, None, evaluation, **options).run()
     return records[-1]["validation_loss"], unigram_entropy(text.train, text.validation, text.vocab_size)
 
 
@@ -69,7 +72,8 @@ def lines(measured: dict[Start, tuple[float, float]]) -> list[list[str]]:
     for start, (loss, entropy) in measured.items():
         size = "{} x {}, rows of {}".format(*start.size)
         settings = start.settings
-        key = (start.text, size, start.init, f"{settings.learning_rate:g}", f"{start.mask_rate:g}", f"{entropy:.2f}")
+        recipe = f"{settings.learning_rate:g}", f"{start.mask_rate:g}", start.replacement
+        key = (start.text, size, start.init, *recipe, f"{entropy:.2f}")
         table.setdefault(key, []).append(loss)
     return [
         [*key, " ".join(f"{loss:.2f}" for loss in losses), f"{sum(losses) / len(losses) - float(key[-1]):+.2f}"]
@@ -86,6 +90,7 @@ def main():
     add("--seeds", nargs="+", type=int, default=[0])
     add("--rates", nargs="+", type=float, default=[recipe.learning_rate], help="learning rates")
     add("--mask-rates", nargs="+", type=float, default=[proposal_registry.MASK_RATE], help="shares masked in training")
+    add("--replacements", nargs="+", default=["mask"], choices=REPLACEMENTS, help="what stands at a masked position")
     add("--steps", type=int, default=recipe.steps)
     given = parser.parse_args()
     sizes = [tuple(map(int, size.split("x"))) for size in given.sizes]
@@ -93,12 +98,24 @@ def main():
     for text in length:  # once, before several runs would at the same time
         name, _, tokenizer = text.partition(":")
         load_corpus(name, CorpusSettings().cache, tokenizer or "wordpiece", max_length=length[text])
-    tried = itertools.product(given.texts, sizes, given.inits, given.rates, given.mask_rates, given.seeds)
+    recipes = itertools.product(given.rates, given.mask_rates, given.replacements)
+    tried = itertools.product(given.texts, sizes, given.inits, recipes, given.seeds)
+    recipe = replace(recipe, steps=given.steps, eval_every=0)
     starts = [
-        Start(text, size, init, replace(recipe, steps=given.steps, learning_rate=rate, seed=seed, eval_every=0), mask_rate)
-        for text, size, init, rate, mask_rate, seed in tried
+        Start(text, size, init, replace(recipe, learning_rate=rate, seed=seed), *masks)
+        for text, size, init, (rate, *masks), seed in tried
     ]
-    names = ["text", "layers x channels", "init", "rate", "masked", "unigram", "loss by seed", "mean less unigram"]
+    names = [
+        "text",
+        "layers x channels",
+        "init",
+        "rate",
+        "masked",
+        "replacement",
+        "unigram",
+        "loss by seed",
+        "mean less unigram",
+    ]
     print(timing.table(names, lines(measure(starts))))
 
 
