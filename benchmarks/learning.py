@@ -59,7 +59,7 @@ def peer_curve(init: str, rate: float, mask_rate, settings: TrainSettings) -> li
     evaluation = Evaluation(text.validation, MASK_RATE)
     curve = [[0, peer.loss(evaluation.chunks)]]
     for step in range(settings.steps):
-        drawn = draw(model, text.train, proposal, settings, step)
+        drawn = draw(model, text, proposal, settings, step)
         peer.step(drawn.ids, drawn.positions, drawn.attention_mask, settings.lr_scale(step))
         if (step + 1) % settings.eval_every == 0 or step + 1 == settings.steps:
             curve.append([step + 1, peer.loss(evaluation.chunks)])
