@@ -27,7 +27,7 @@ def pretended_cupy(monkeypatch, available=True, error=None):
     def lookup(name):
         if name == "RawKernel":
             return cuda_on_cpu.RawKernel
-        if name == "zeros" and error:
+        if name == "ones" and error:
             raise error
         return getattr(strict_cupy, name)
 

@@ -18,7 +18,7 @@ from minimapnet.experiments.processes import Job
 from tests.helpers.command_cases import environment
 from tests.helpers.small_comparison import SMALL
 
-WARM, SCRATCH, BRANCH = Run("warm", "uniform", 0), Run("scratch", "uniform", 0), Run("branches", "a", 1)
+WARM, SCRATCH, BRANCH = Run("warm", "uniform", 0), Run("scratch", "uniform, 15 % masked", 0), Run("branches", "a", 1)
 
 
 def job(folder, source="grammar", steps=4):
@@ -53,7 +53,7 @@ def test_a_run_that_breaks_off_is_named(tmp_path):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_a_run_whose_process_is_killed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "perform", be_killed)
-    with pytest.raises(InputError, match=r"^the run scratch, uniform, seed 0 broke off: its process was killed$"):
+    with pytest.raises(InputError, match=r"^the run scratch, uniform, 15 % masked, seed 0 broke off: its process was killed$"):
         processes.run_all([SCRATCH], job(tmp_path), ignore)
 
 
