@@ -42,6 +42,12 @@ def read_text(file: Path, errors: str = "strict") -> str:
     return text
 
 
+def is_lfs_pointer(file: Path) -> bool:
+    """Return whether a file only points to where Git LFS has its content. Raises OSError where it cannot be read."""
+    with open(file, "rb") as opened:
+        return opened.read(len(LFS_POINTER)) == LFS_POINTER.encode()
+
+
 def lfs_pointer(file: Path) -> str:
     """Return what is to be said of a file that only points to where Git LFS has its content."""
     return f"{file} is a pointer of Git LFS, not the file itself: run git lfs pull in its folder"

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from minimapnet.errors import InputError
-from minimapnet.files import LFS_POINTER, lfs_pointer, read_json, written_whole
+from minimapnet.files import is_lfs_pointer, lfs_pointer, read_json, written_whole
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -70,9 +70,8 @@ def _how_to_convert(folder: Path, name: str) -> str:
 
 def _read_header(path: Path) -> dict[str, StoredTensor]:
     try:
-        with open(path, "rb") as file:
-            if file.read(len(LFS_POINTER)) == LFS_POINTER.encode():
-                raise InputError(lfs_pointer(path))
+        if is_lfs_pointer(path):
+            raise InputError(lfs_pointer(path))
         with safe_open(path, framework="np"):  # looks at the header, every offset, and the file's length
             pass
         with open(path, "rb") as file:

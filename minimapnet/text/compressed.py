@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from minimapnet.errors import InputError
+from minimapnet.files import is_lfs_pointer, lfs_pointer
 
 BLOCK = 2**16  # bytes
 OPENERS: dict[str, tuple[str, Callable]] = {
@@ -27,6 +28,8 @@ def blocks(file: Path) -> Iterator[bytes]:
     """Return a file's bytes, block by block. Raises InputError where it cannot be read, or is packed and damaged."""
     kind, opener = OPENERS.get(file.suffix.lower(), ("", open))
     try:
+        if is_lfs_pointer(file):
+            raise InputError(lfs_pointer(file))
         with opener(file, "rb") as opened:
             while block := opened.read(BLOCK):
                 yield block

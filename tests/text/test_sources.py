@@ -283,6 +283,13 @@ def test_packed_files_are_read_and_damaged_ones_refused(tmp_path, ending, inner)
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["text.txt", "text.jsonl", "text.txt.gz", "text.XZ"])
+def test_a_pointer_of_git_lfs_is_no_text(tmp_path, name):
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    with pytest.raises(InputError, match=f"{name} is a pointer of Git LFS, not the file itself: run git lfs pull"):
+        list(sources.find(tmp_path / name).documents())
+
+
 def test_packed_files_of_a_folder(tmp_path):
     (tmp_path / "a.txt.xz").write_bytes(lzma.compress(b"From a."))
     (tmp_path / "b.md.bz2").write_bytes(bz2.compress(b"From b."))
