@@ -3,7 +3,7 @@
     python benchmarks/learning.py           about 15 minutes on 2 cores; writes learning.png beside this file
     python benchmarks/learning.py --steps 500 --rates 1e-3 --out short.png
 
-Needs `pip install -e .[oracle]`. Ours is `minimapnet train` without options, from its own start and from the random one.
+Needs `pip install -e .[oracle]`. Ours is `minimapnet train --replacement mask`, from its own start and from the random one.
 The peer is BertForMaskedLM as its config makes it (every weight from N(0, 0.02^2), no dropout), with AdamW and the same
 warm-up, clipping and number of steps, at several peaks of the learning rate, on the rows and masks that ours draws: those
 of training, and for the loss in nats those of the same fixed uniform evaluation. The peers also run at 15 % masked, the
@@ -82,7 +82,7 @@ def measure(settings: TrainSettings, rates) -> dict[str, list[list[float]]]:
 
 def draw_curves(curves: dict[str, list[list[float]]], entropy: float, file: Path) -> None:
     """Draw loss over steps, with the unigram entropy as a line."""
-    figure = plotting.new_figure("From its own start a small BERT leaves the unigram plateau", 5.0)
+    figure = plotting.new_figure("From its own start a small BERT leaves the unigram plateau", 5.5)
     axes = figure.subplots()
     for (name, curve), (colour, line, mark) in zip(curves.items(), plotting.RIVALS + plotting.UNIFORM, strict=False):
         steps, losses = numpy.array(curve).T
@@ -92,7 +92,7 @@ def draw_curves(curves: dict[str, list[list[float]]], entropy: float, file: Path
     axes.set_ylim(min(curve[-1][1] for curve in curves.values()) - 0.2, entropy + 1)
     axes.set_xlabel("training step")
     axes.set_ylabel("loss on held-out rows (nats per masked token)")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     plotting.save(figure, file)
 
 

@@ -25,7 +25,7 @@ from minimapnet.text.batches import unigram_entropy
 from minimapnet.text.load import load_corpus
 from minimapnet.training import proposal_registry
 from minimapnet.training.evaluation import MASK_RATE, Evaluation
-from minimapnet.training.settings import CorpusSettings, ModelSettings, TrainSettings
+from minimapnet.training.settings import CorpusSettings, MaskSettings, ModelSettings, TrainSettings
 from minimapnet.training.trainer import Trainer
 
 CHANNELS_OF_A_HEAD = 32
@@ -90,7 +90,8 @@ def main():
     add("--seeds", nargs="+", type=int, default=[0])
     add("--rates", nargs="+", type=float, default=[recipe.learning_rate], help="learning rates")
     add("--mask-rates", nargs="+", type=float, default=[proposal_registry.MASK_RATE], help="shares masked in training")
-    add("--replacements", nargs="+", default=["mask"], choices=REPLACEMENTS, help="what stands at a masked position")
+    default = [MaskSettings().replacement]
+    add("--replacements", nargs="+", default=default, choices=REPLACEMENTS, help="what stands at masked positions")
     add("--steps", type=int, default=recipe.steps)
     given = parser.parse_args()
     sizes = [tuple(map(int, size.split("x"))) for size in given.sizes]

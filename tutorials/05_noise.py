@@ -23,7 +23,7 @@ from minimapnet.variance.enumeration import exact_variance
 pyplot.rcParams.update(plotting.PAGE)
 
 model, text = trained.bert()  # that of step 4, and its text
-fresh = Bert(model.config, seed=0)  # the same model before its first step
+fresh = Bert(model.config, seed=0, init="random")  # the same model before its first step
 P = model.flat.size
 print(f"{len(text.train):,} sentences to train on, {P:,} parameters")
 

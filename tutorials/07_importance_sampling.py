@@ -344,7 +344,7 @@ def when_due(trainer):
         look(trainer.step, trainer.model)
 
 
-fresh = Bert(model.config, seed=0)
+fresh = Bert(model.config, seed=0, init="random")
 look(0, fresh)
 settings = dataclasses.replace(trained.SETTINGS, steps=600)
 Trainer(fresh, text, UniformProposal(trained.MASKED), settings, on_step=when_due).run()

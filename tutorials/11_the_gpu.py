@@ -9,7 +9,7 @@
 #
 # You need LayerNorm from [step 2](02_a_backward_pass_by_hand.ipynb) and the training of
 # [step 4](04_bert_in_one_dict.ipynb). You need no GPU: what needs one is skipped here, and says so. No figure in this
-# text comes from a GPU, as none was at hand when it was written. The reading takes about 20 minutes.
+# text comes from a GPU; those of an H100 are in [RESULTS.md](../benchmarks/RESULTS.md). The reading takes about 20 minutes.
 
 # %%
 import time
@@ -59,8 +59,8 @@ print("auto: ", minimapnet.use("auto"))
 print("numpy:", minimapnet.use("numpy"))
 
 # %% [markdown]
-# CuPy can be installed, and even imported, on a machine where no GPU works. So before it says yes, `use` adds 1 to a
-# number on the device: a device that is listed may still refuse to work.
+# CuPy can be installed, and even imported, on a machine where no GPU works. So before it says yes, `use` multiplies
+# two small matrices on the device and waits for the result: a device that is listed may still refuse to work.
 #
 # Where there is no GPU, we take the next best thing. The tests of the project bring a **stand-in** for CuPy: its arrays
 # are NumPy arrays in boxes, which open only where CuPy's would. [stand_in.py](stand_in.py) puts it in use for the
@@ -470,7 +470,7 @@ assert sums["one after the other"][0] != sums["in a tree"][0]
 # %%
 def losses_of_training(steps: int = 5) -> numpy.ndarray:
     """Train a new model for some steps of 4 sentences, on the library in use -> the losses (steps,)."""
-    new = Bert(trained.config(text), seed=0)
+    new = Bert(trained.config(text), seed=0, init="random")
     optimizer = AdamW(new)
     return numpy.array([train_step(new, optimizer, *draw(step, rows=4)) for step in range(steps)])
 
@@ -493,7 +493,7 @@ assert abs(losses["NumPy"] - losses["stand-in"]).max() < 1e-4
 # %%
 def long_run(seed: int, change: float = 0.0) -> numpy.ndarray:
     """Train a new model, whose weights are changed by a factor 1 + change or 1 - change, for 200 steps -> losses (200,)."""
-    new = Bert(trained.config(text), seed)
+    new = Bert(trained.config(text), seed, init="random")
     new.flat *= 1 + numpy.random.default_rng(1).choice([-change, change], new.flat.size).astype("float32")
     optimizer = AdamW(new)
     return numpy.array([train_step(new, optimizer, *draw(step, rows=8), lr=1e-3) for step in range(200)])

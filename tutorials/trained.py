@@ -50,7 +50,7 @@ def bert() -> tuple[Bert, Corpus]:
     try:
         return Bert.from_pretrained(FOLDER / "bert"), text
     except InputError:
-        model = Bert(config(text), seed=0)
+        model = Bert(config(text), seed=0, init="random")  # as BERT was published: step 4 tells what else there is
         train(model, text)
         save(model)
         return model, text

@@ -115,7 +115,7 @@ class MaskSettings:
         shown=proposal_registry.defaults("uniform_mix"),
     )
     replacement: str = setting(
-        "mask",
+        "bert",
         "what the model reads at masked tokens: mask, always [MASK]; or bert, [MASK] at 80 %, a random token at 10 %, and "
         "the token itself at 10 %. Evaluations and scores of masks have [MASK] always",
         choices=REPLACEMENTS,
