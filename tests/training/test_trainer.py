@@ -9,7 +9,7 @@ import numpy
 import pytest
 from tqdm import tqdm
 
-from minimapnet import InputError, backend, gradients, sequence_gradient_norms
+from minimapnet import Bert, InputError, backend, gradients, sequence_gradient_norms
 from minimapnet.proposals import BatchPoolProposal, FullyExploredProposal, UniformProposal
 from minimapnet.proposals.scores import mean_loss
 from minimapnet.training import step as training_step
@@ -31,7 +31,8 @@ def test_two_runs_with_one_seed_agree_bit_for_bit(xp):
 
 def test_training_learns():
     """Half of a row repeats the other half: far below the entropy of eight letters, log 8 = 2.08, once that is seen."""
-    run = cases.trainer(made=cases.model(hidden_size=32, intermediate_size=64), steps=400, batch_size=16, eval_every=0)
+    config = cases.model(hidden_size=32, intermediate_size=64).config
+    run = cases.trainer(made=Bert(config, 0, "random"), steps=400, batch_size=16, eval_every=0)
     first, *_, last = run.run()
     assert first["step"] == 0
     assert first["validation_loss"] > 2.0
