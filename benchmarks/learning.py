@@ -37,10 +37,9 @@ def read() -> Corpus:
     return load_corpus(CorpusSettings().text, CorpusSettings().cache, max_length=CorpusSettings().max_length)
 
 
-def our_curve(init: str, rate: float | None, mask_rate, settings: TrainSettings) -> list[list[float]]:
+def our_curve(init: str, mask_rate, settings: TrainSettings) -> list[list[float]]:
     """Train ours -> [[step, loss], ...]."""
     text = read()
-    settings = settings if rate is None else replace(settings, learning_rate=rate)
     model = ModelSettings(init=init).new_model(text, CorpusSettings().max_length, settings.seed)
     proposal = proposal_registry.make("uniform", model, settings.seed, mask_rate=mask_rate)
     evaluation = Evaluation(text.validation, MASK_RATE)
@@ -48,7 +47,7 @@ def our_curve(init: str, rate: float | None, mask_rate, settings: TrainSettings)
     return [[record["step"], record["validation_loss"]] for record in records if "validation_loss" in record]
 
 
-def peer_curve(init: str, rate: float, mask_rate, settings: TrainSettings) -> list[list[float]]:
+def peer_curve(rate: float, mask_rate, settings: TrainSettings) -> list[list[float]]:
     """Train BertForMaskedLM on the rows and masks that ours would draw -> [[step, loss], ...]."""
     from torch_training import HuggingFaceTraining  # here, so that our process does not import PyTorch
 
@@ -70,9 +69,9 @@ def measure(settings: TrainSettings, rates) -> dict[str, list[list[float]]]:
     """Train all side by side, each in a process of one thread -> the curves by name."""
     default = proposal_registry.MASK_RATE
     starts = {"minimapnet": "mimetic", "minimapnet, random start": "random"}
-    runs = {name: (our_curve, init, None, default) for name, init in starts.items()}
+    runs = {name: (our_curve, init, default) for name, init in starts.items()}
     for rate, masked in itertools.product(rates, (MASK_RATE, default)):
-        runs[f"BertForMaskedLM, {rate:g}, {100 * masked:.0f} % masked"] = (peer_curve, "", rate, masked)
+        runs[f"BertForMaskedLM, {rate:g}, {100 * masked:.0f} % masked"] = (peer_curve, rate, masked)
     with processes.executor() as workforce:
         futures = {name: processes.submit(workforce, *run, settings) for name, run in runs.items()}
         for future in tqdm(as_completed(futures.values()), total=len(futures), unit="run", disable=None):

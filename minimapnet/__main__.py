@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 def main() -> int:
-    """Run the command that the process was started with, and give its exit code; see `cli.main.main`."""
+    """Run the command that the process was started with, and return its exit code; see `cli.main.main`."""
     with _ended_by_ctrl_c():
         from minimapnet.cli import main as command
 

@@ -1,7 +1,6 @@
 """Files that are whole or not there, and how others are read: links, what is no file, line ends, byte order marks."""
 
 import os
-import socket
 
 import pytest
 
@@ -9,6 +8,7 @@ from minimapnet import Bert, BertConfig, InputError
 from minimapnet.files import no_new_empty, read_json, read_lines, read_text, write_json, written_whole
 from minimapnet.text.load import load_corpus
 from tests.helpers.command_cases import assert_refused, called
+from tests.helpers.text_cases import socket_at
 
 
 def write(file, content="new"):
@@ -93,17 +93,9 @@ def pipe(path):
     os.mkfifo(path)
 
 
-def listening(path):
-    with socket.socket(socket.AF_UNIX) as ear:
-        before = os.getcwd()
-        os.chdir(path.parent)  # a socket's name must be short
-        ear.bind(path.name)
-        os.chdir(before)
-
-
 @pytest.mark.skipif(os.name != "posix", reason="needs a system with pipes in folders")
 @pytest.mark.parametrize("through_a_link", [False, True])
-@pytest.mark.parametrize("make", [pipe, listening])
+@pytest.mark.parametrize("make", [pipe, socket_at])
 def test_what_is_no_file_is_refused_before_anything_is_written(tmp_path, make, through_a_link):
     given = special = tmp_path / "special"
     make(special)

@@ -532,7 +532,7 @@ pyplot.show()
 
 # %% [markdown]
 # All four models come down to the unigram guess, `4.66` nats, within some fifty steps. From there those with
-# $\sigma = 1/\sqrt{C}$ soon go on, while those with $\sigma = 0.02$ are on the plateau, or have barely left it, when the
+# $\sigma = 1/\sqrt{C}$ go on, slowly, while those with $\sigma = 0.02$ are on the plateau, or have barely left it, when the
 # run ends. They need not stay there for ever: an update may move each weight by as much as the learning rate, so the
 # weights can grow. How long that takes depends on the text, the rows and the learning rate; we chose a case in which the
 # difference is plain. `BertConfig` takes $1/\sqrt{C}$ unless `initializer_range` says otherwise.

@@ -137,8 +137,8 @@ assert numpy.array_equal(side_by_side, model.params["layer0.qkv.weight"])
 #
 # Before anything is measured, see whether the model makes sense: a tokenizer of another model, if it has as many
 # tokens, gives nonsense and no error. `minimapnet fill-mask` prints the best guesses for each `[MASK]`, with their
-# probabilities. The last town of our sentence must be the first one; who eats what is a fact that had to be learned by
-# heart.
+# probabilities; with `--file` it does so for every line of a file. The last town of our sentence must be the first one;
+# who eats what is a fact that had to be learned by heart.
 
 # %%
 questions = [
@@ -561,8 +561,10 @@ with tempfile.TemporaryDirectory() as parent:
 #   itself.
 # - [decomposition.py](../minimapnet/variance/decomposition.py) is the decomposition,
 #   [variance.py](../minimapnet/experiments/variance.py) what the command measures.
-# - To train on your own text: `minimapnet train --text my_text.txt --out runs/mine`, then
-#   `minimapnet variance --checkpoint runs/mine`. To compare proposals on it: `minimapnet compare --text my_text.txt`.
+# - To train on your own text: `minimapnet train --text my_text.txt --out runs/mine`, with `--layout lines` where each
+#   line stands for itself. Then `minimapnet evaluate runs/mine --text other_text.txt` says how well it guesses, and
+#   `minimapnet variance --checkpoint runs/mine` where its noise comes from. To compare proposals:
+#   `minimapnet compare --text my_text.txt`.
 # - The paper that all this began with: Chen 2020, arXiv 2008.05333.
 #
 # This was the last step. It began with one hidden word; now you can say, for a model and a text of your own, how much

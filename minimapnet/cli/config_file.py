@@ -23,7 +23,7 @@ def set_defaults(command: argparse.ArgumentParser, file: Path) -> None:
     """
     known = _by_name(command)
     values = {}
-    for key, value in _read(file).items():
+    for key, value in read(file).items():
         if key not in known:
             close = difflib.get_close_matches(key, known, 1)
             hint = f"did you mean {close[0]}?" if close else f"see {command.prog} -h"
@@ -45,8 +45,8 @@ def write(options: argparse.Namespace, file: Path, without: tuple[str, ...]) -> 
 
 
 def put(file: Path, name: str, value) -> None:
-    """Give one option of a file that `write` wrote another value. Raises InputError where it cannot be read or written."""
-    options = _read(file)
+    """Set one option of a file that `write` wrote to another value. Raises InputError where it cannot be read or written."""
+    options = read(file)
     if options.get(name) == value:
         return
     _write(file, options | {name: value})
@@ -64,7 +64,8 @@ def _by_name(command) -> dict[str, argparse.Action]:
     return {name: action for name, action in named.items() if len(name) > 2 and name not in LEFT_OUT}
 
 
-def _read(file: Path) -> dict:
+def read(file: Path) -> dict:
+    """Return the options of a file, by their long names. Raises InputError where it cannot be read, or is not TOML."""
     try:
         text = read_text(file, errors="surrogateescape")
         return tomllib.loads(text if text.startswith(RAW) else read_text(file))

@@ -67,8 +67,8 @@ def run(options) -> None:
     if options.sentences:
         _score_lines(options)
         return
-    found = read_model(options.folder)
-    result = _evaluate(options, found)
+    model_files = read_model(options.folder)
+    result = _evaluate(options, model_files)
     if options.out:
         write_json(options.out, result)
     print(
@@ -83,14 +83,14 @@ def run(options) -> None:
     print(f"unigram entropy  {result['unigram_entropy']:.4f} nats: the loss of frequencies alone")
 
 
-def _evaluate(options, found: Found) -> dict:
-    model, longest = found.model, found.model.config.max_position_embeddings
+def _evaluate(options, model_files: Found) -> dict:
+    model, longest = model_files.model, model_files.model.config.max_position_embeddings
     length = options.max_length or min(CorpusSettings.max_length, longest)
     if length > longest:
-        raise InputError(f"--max-length {length} is too long: the model in {found.folder} reads {longest} tokens")
+        raise InputError(f"--max-length {length} is too long: the model in {model_files.folder} reads {longest} tokens")
     of_rows = {"layout": options.layout, "field": options.field, "max_length": length}
     settings = CorpusSettings(text=options.text, cache=options.cache, **of_rows)
-    settings = replace(settings, tokenizer=tokenizer_file(found.folder))
+    settings = replace(settings, tokenizer=tokenizer_file(model_files.folder))
     part = options.part or (VALIDATION if options.text in sources.NAMES else WHOLE)
     if part == WHOLE:
         name, rows = whole_text(settings.text, settings.cache, settings.tokenizer, **of_rows)
@@ -103,9 +103,9 @@ def _evaluate(options, found: Found) -> dict:
         warn_of_unknown(corpus)
     quality = evaluation.quality(model, partial(progress, desc="evaluate", bar_format=BAR, leave=False))
     if not math.isfinite(quality.loss):
-        raise InputError(f"the loss of the model in {found.folder} is {quality.loss}: its weights cannot be used")
+        raise InputError(f"the loss of the model in {model_files.folder} is {quality.loss}: its weights cannot be used")
     return {
-        "model": str(found.folder),
+        "model": str(model_files.folder),
         "text": name,
         "part": part,
         "rows": evaluation.rows,
@@ -128,15 +128,17 @@ def _score_lines(options) -> None:
         raise InputError(
             f"--sentences scores the lines of a file: name one with --text, or - for standard input, not {file}"
         )
-    found = read_model(options.folder)
+    model_files = read_model(options.folder)
     lines = read_lines(file)
     if not lines:
         raise InputError(f"{name_of(file)} is empty: there is no line to score")
-    longest = found.model.config.max_position_embeddings
-    encodings = for_plain_text(found.tokenizer).encode_batch(lines, add_special_tokens=False)
-    rows = [row_of(one.ids, found.tokenizer, longest, f"line {i} of {name_of(file)}") for i, one in enumerate(encodings, 1)]
+    longest = model_files.model.config.max_position_embeddings
+    encodings = for_plain_text(model_files.tokenizer).encode_batch(lines, add_special_tokens=False)
+    rows = [
+        row_of(one.ids, model_files.tokenizer, longest, f"line {i} of {name_of(file)}") for i, one in enumerate(encodings, 1)
+    ]
     watch = partial(progress, desc="evaluate", bar_format=BAR, leave=False)
-    scores = pseudo_log_likelihoods(found.model, rows, watch)
+    scores = pseudo_log_likelihoods(model_files.model, rows, watch)
     counts = [len(row) - 2 for row in rows]
     overall = _exp(-scores.sum() / max(1, sum(counts)))
     if options.out:
@@ -144,7 +146,7 @@ def _score_lines(options) -> None:
             {"text": line, "tokens": count, "pseudo_log_likelihood": float(score)}
             for line, count, score in zip(lines, counts, scores, strict=True)
         ]
-        result = {"model": str(found.folder), "pseudo_perplexity": overall, "tokens": sum(counts), "lines": table}
+        result = {"model": str(model_files.folder), "pseudo_perplexity": overall, "tokens": sum(counts), "lines": table}
         write_json(options.out, result)
     for count, score in zip(counts, scores, strict=True):
         print(f"{score:.4f}\t{count}")

@@ -73,14 +73,14 @@ def run(options) -> None:
     if options.text is not None and options.file is not None:
         raise InputError("give a TEXT with [MASK], or a file of them with --file, not both")
     backend.use(options.backend)
-    found = read_model(options.folder)
-    questions = _questions(options, found)
-    among = _targets(options.targets, found) if options.targets else known_ids(found.tokenizer)
+    model_files = read_model(options.folder)
+    questions = _questions(options, model_files)
+    among = _targets(options.targets, model_files) if options.targets else known_ids(model_files.tokenizer)
     top = options.top or (len(among) if options.targets else TOP)
     answers = [
-        [_best(row, among, found.tokenizer, top) for row in probabilities]
+        [_best(row, among, model_files.tokenizer, top) for row in probabilities]
         for together in _together(questions)
-        for probabilities in _probabilities(found.model, together)
+        for probabilities in _probabilities(model_files.model, together)
     ]
     if options.out:
         tables = [_as_table(question, best) for question, best in zip(questions, answers, strict=True)]
@@ -108,22 +108,22 @@ def _print_row(question: Question, best) -> None:
             print(f"{question.line}\t{number}\t{share:.6g}\t{_shown(token)}")
 
 
-def _questions(options, found: Found) -> list[Question]:
+def _questions(options, model_files: Found) -> list[Question]:
     """Return the texts that were given. Raises InputError for one without [MASK] or too long, and where there is none."""
     if options.file is None:
-        return [_question(1, options.text, "the text", found)]
+        return [_question(1, options.text, "the text", model_files)]
     name = name_of(options.file)
     lines = [(number, line) for number, line in enumerate(read_lines(options.file), 1) if line.strip()]
     if not lines:
         raise InputError(f"{name} has no text: put one with [MASK] on each line")
-    return [_question(number, line, f"line {number} of {name}", found) for number, line in lines]
+    return [_question(number, line, f"line {number} of {name}", model_files) for number, line in lines]
 
 
-def _question(line: int, text: str, name: str, found: Found) -> Question:
+def _question(line: int, text: str, name: str, model_files: Found) -> Question:
     check_utf8(text, name)
-    tokens = encode_masked(found.tokenizer, [text])[0]
-    ids = row_of(tokens, found.tokenizer, found.model.config.max_position_embeddings, name)
-    masked = numpy.flatnonzero(ids == found.model.config.mask_token_id)
+    tokens = encode_masked(model_files.tokenizer, [text])[0]
+    ids = row_of(tokens, model_files.tokenizer, model_files.model.config.max_position_embeddings, name)
+    masked = numpy.flatnonzero(ids == model_files.model.config.mask_token_id)
     if not len(masked):
         raise InputError(f"{name} has no [MASK]: put one, in capitals and brackets, where a token is to be guessed")
     return Question(line, text, ids, masked)
@@ -160,20 +160,20 @@ def _best(probabilities: numpy.ndarray, among, tokenizer, top: int) -> list[tupl
     return [(tokenizer.id_to_token(int(guess)), float(probabilities[guess])) for guess in order]
 
 
-def _targets(targets: str, found: Found) -> numpy.ndarray:
+def _targets(targets: str, model_files: Found) -> numpy.ndarray:
     """Return the ids of words with commas between. Raises InputError, naming them, for those that are no single token."""
     ids, others = {}, []
     for word in filter(None, map(str.strip, targets.split(","))):
-        known = found.tokenizer.token_to_id(word)
-        encoded = found.tokenizer.encode(word, add_special_tokens=False)
+        known = model_files.tokenizer.token_to_id(word)
+        encoded = model_files.tokenizer.encode(word, add_special_tokens=False)
         coded = encoded.ids if known is None else [known]
-        if len(coded) == 1 and (known is not None or coded[0] != special_tokens(found.tokenizer).unk.id):
+        if len(coded) == 1 and (known is not None or coded[0] != special_tokens(model_files.tokenizer).unk.id):
             ids[coded[0]] = word
         else:
             others.append(f"{word} ({' '.join(encoded.tokens)})")
     if others or not ids:
         what = f"not {', '.join(others)}" if others else f"and {targets!r} has none"
-        raise InputError(f"--targets takes words that are a single token of the model in {found.folder}, {what}")
+        raise InputError(f"--targets takes words that are a single token of the model in {model_files.folder}, {what}")
     return numpy.array(sorted(ids))
 
 

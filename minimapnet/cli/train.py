@@ -75,6 +75,8 @@ def run(options) -> int:
             f"{options.out} holds a run already: go on with it by --resume, or choose another folder with --out"
         )
     check_writable(options.out)
+    if options.resume:
+        _check_init(options)
     trainer = build_trainer(options, options.out)
     records = trainer.run(options.resume, on_begin=partial(_begin, options, trainer))
     if trainer.stopped in ("SIGINT", "SIGTERM"):
@@ -82,6 +84,14 @@ def run(options) -> int:
         return 128 + signal.Signals[trainer.stopped]
     _report(trainer, records, options.out)
     return 0
+
+
+def _check_init(options) -> None:
+    """Raise InputError where a run that is resumed did not begin as --init says: its weights are the checkpoint's by now."""
+    file = options.out / OPTIONS
+    begun = config_file.read(file).get("init", ModelSettings.init) if file.is_file() else options.init
+    if options.init not in (None, begun):
+        raise InputError(f"the run in {options.out} was begun with --init {begun}, not {options.init}: leave out --init")
 
 
 def _begin(options, trainer: Trainer) -> None:

@@ -134,11 +134,13 @@ def masked_batch(config, ids, positions, attention_mask=None, token_type_ids=Non
     mask = _checked_mask(attention_mask, ids)
     if mask is not None and not mask.reshape(-1)[token_index].all():
         raise InputError("a masked position lies on padding")
-    shown = ids.copy() if inputs is None else _checked_inputs(config, inputs, ids, token_index)
     if inputs is None:
-        shown.reshape(-1)[token_index] = config.mask_token_id
+        inputs = ids.copy()
+        inputs.reshape(-1)[token_index] = config.mask_token_id
+    else:
+        inputs = _checked_inputs(config, inputs, ids, token_index)
     return MaskedBatch(
-        _sentences(config, shown, mask, token_type_ids),
+        _sentences(config, inputs, mask, token_type_ids),
         backend.to_device(token_index),
         backend.to_device(ids.reshape(-1)[token_index]),
         mask_slots,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
 
+import numpy
 import tokenizers
 from tokenizers import Tokenizer
 
@@ -43,7 +44,7 @@ class Corpus:
     test: TokenRows
     unknown_share: float  # of the text's tokens that are [UNK]
 
-    @property
+    @cached_property
     def vocab_size(self) -> int:
         """The size of the vocabulary: the tokenizer's largest id plus 1."""
         return kinds.id_bound(self.tokenizer)
@@ -52,6 +53,11 @@ class Corpus:
     def special(self) -> SpecialTokens:
         """The tokenizer's special tokens."""
         return kinds.special_tokens(self.tokenizer)
+
+    @cached_property
+    def never_at_random(self) -> numpy.ndarray:
+        """The ids that are never put in at random: of special tokens, and of none."""
+        return kinds.never_at_random(self.tokenizer)
 
     @property
     def pad_token_id(self) -> int:

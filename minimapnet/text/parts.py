@@ -93,33 +93,33 @@ class _Sample:
 def survey(documents: Documents, validation: Documents | None = None) -> Survey:
     """Read a text once, or twice where its sentences have to be shared out one by one, see `Survey`."""
     held_out_by_hash = (TEST,) if validation else (VALIDATION, TEST)
-    found, kept = _read(documents, validation, one_by_one=False)
-    fair = all(_has_its_share(found, part) for part in held_out_by_hash)
-    if not fair or kept < LEAST_KEPT or found.documents < FEW_DOCUMENTS:
-        found, _ = _read(documents, validation, one_by_one=True)
+    surveyed, kept = _read(documents, validation, one_by_one=False)
+    fair = all(_has_its_share(surveyed, part) for part in held_out_by_hash)
+    if not fair or kept < LEAST_KEPT or surveyed.documents < FEW_DOCUMENTS:
+        surveyed, _ = _read(documents, validation, one_by_one=True)
         for part in held_out_by_hash:
-            _even_out(found, part)
-    return found
+            _even_out(surveyed, part)
+    return surveyed
 
 
 def _read(documents: Documents, validation: Documents | None, one_by_one: bool) -> tuple[Survey, float]:
     """Return what one reading finds, and the share of the training part that is not left out."""
-    found, sample, distinct = Survey(one_by_one=one_by_one), _Sample(), Counter()
+    surveyed, sample, distinct = Survey(one_by_one=one_by_one), _Sample(), Counter()
     for part, sentences, given in _placed(documents, validation, one_by_one):
         held_out = part != TRAIN and distinct[part] < HELD_OUT_SENTENCES
         for sentence in sentences:
             number = hash_of(sentence)
             if not held_out and not given:
                 sample.add(number, sentence)
-            elif held_out and number not in found.held_out:
-                found.held_out[number] = part
+            elif held_out and number not in surveyed.held_out:
+                surveyed.held_out[number] = part
                 distinct[part] += 1
-            if found.held_out.get(number) == part:
-                found.occurring[number] += 1
-        found.sentences += 0 if given else len(sentences)
-        found.documents += not given
-    found.sample = {number: sentence for number, sentence in sample.kept.items() if number not in found.held_out}
-    return found, len(found.sample) / max(1, len(sample.kept))
+            if surveyed.held_out.get(number) == part:
+                surveyed.occurring[number] += 1
+        surveyed.sentences += 0 if given else len(sentences)
+        surveyed.documents += not given
+    surveyed.sample = {number: sentence for number, sentence in sample.kept.items() if number not in surveyed.held_out}
+    return surveyed, len(surveyed.sample) / max(1, len(sample.kept))
 
 
 def _placed(
@@ -140,40 +140,42 @@ def _lines(sentences: Sequence[str]) -> list[str]:
     return [line for sentence in sentences for line in sentence.split("\n")]
 
 
-def _has_its_share(found: Survey, part: str) -> bool:
-    numbers = found.numbers(part)
-    size = found.size(part)
-    return LEAST_SHARE * found.sentences <= size <= MOST_SHARE * found.sentences or len(numbers) >= HELD_OUT_SENTENCES
+def _has_its_share(surveyed: Survey, part: str) -> bool:
+    numbers = surveyed.numbers(part)
+    size = surveyed.size(part)
+    return LEAST_SHARE * surveyed.sentences <= size <= MOST_SHARE * surveyed.sentences or len(numbers) >= HELD_OUT_SENTENCES
 
 
-def _even_out(found: Survey, part: str) -> None:
+def _even_out(surveyed: Survey, part: str) -> None:
     """Train on the most frequent sentences of a part that is too large; give one too small those of the lowest hashes."""
-    size = float(found.size(part))
-    for number in found.numbers(part):
-        if size <= MOST_SHARE * found.sentences:
+    size = float(surveyed.size(part))
+    for number in surveyed.numbers(part):
+        if size <= MOST_SHARE * surveyed.sentences:
             break
-        size -= found.occurring[number]
-        del found.held_out[number]
-    often = found.sentences / max(1, len(found.sample) + len(found.held_out))  # a sentence occurs, about
-    for number in sorted(found.sample):
-        if size >= LEAST_SHARE * found.sentences or len(found.sample) == 1:
+        size -= surveyed.occurring[number]
+        del surveyed.held_out[number]
+    often = surveyed.sentences / max(1, len(surveyed.sample) + len(surveyed.held_out))  # a sentence occurs, about
+    for number in sorted(surveyed.sample):
+        if size >= LEAST_SHARE * surveyed.sentences or len(surveyed.sample) == 1:
             break
         size += often
-        found.held_out[number] = part
-        del found.sample[number]
+        surveyed.held_out[number] = part
+        del surveyed.sample[number]
 
 
-def shared_out(documents: Documents, found: Survey, validation: Documents | None = None) -> Iterator[tuple[str, str, bool]]:
+def shared_out(
+    documents: Documents, surveyed: Survey, validation: Documents | None = None
+) -> Iterator[tuple[str, str, bool]]:
     """Read a text again and give (part, sentence, whether a document ends with it), without what the rule leaves out.
 
-    found is what the survey found.
+    surveyed is what `survey` returned.
     """
     apart = {TEST} if validation else {VALIDATION, TEST}  # what sentences of the main text may be held out for
-    for nominal, sentences, given in _placed(documents, validation, found.one_by_one):
+    for nominal, sentences, given in _placed(documents, validation, surveyed.one_by_one):
         sorted_out = []
         for sentence in sentences:
-            part = nominal if given else found.held_out.get(hash_of(sentence), TRAIN)
-            if part in (TRAIN, nominal) or (found.one_by_one and part in apart):
+            part = nominal if given else surveyed.held_out.get(hash_of(sentence), TRAIN)
+            if part in (TRAIN, nominal) or (surveyed.one_by_one and part in apart):
                 sorted_out.append((part, sentence))
         for place, (part, sentence) in enumerate(sorted_out):
             yield part, sentence, place + 1 == len(sorted_out) or sorted_out[place + 1][0] != part

@@ -193,6 +193,12 @@ def known_ids(tokenizer: Tokenizer) -> numpy.ndarray:
     return numpy.array(sorted(tokenizer.get_vocab().values()), numpy.int64)
 
 
+def never_at_random(tokenizer: Tokenizer) -> numpy.ndarray:
+    """Return the ids below `id_bound` of no ordinary token: special ones, and those that no token has, int64 (n,)."""
+    special = [token.id for token in special_tokens(tokenizer)]
+    return numpy.union1d(special, numpy.setdiff1d(numpy.arange(id_bound(tokenizer)), known_ids(tokenizer)))
+
+
 def encode_masked(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Return the ids of texts, without [CLS] and [SEP], in which [MASK], or what the tokenizer calls it, is that token."""
     mask = special_tokens(tokenizer).mask.text

@@ -13,7 +13,6 @@ from minimapnet.gradient_norms.gradients import gradients, gradients_and_norms
 from minimapnet.masks.replacement import bert_mixture
 from minimapnet.proposals.base import MaskBatch
 from minimapnet.text.batches import rows_of_step
-from minimapnet.text.tokenizer import known_ids, special_tokens
 
 
 def draw(model, text, proposal, settings, step: int, replacement: str = "mask") -> MaskBatch:
@@ -28,14 +27,8 @@ def draw(model, text, proposal, settings, step: int, replacement: str = "mask") 
     if replacement == "mask":
         return drawn
     rng = backend.generator(settings.seed, "replacement", step)
-    sizes = text.mask_token_id, text.vocab_size, never_at_random(text)
-    return dataclasses.replace(drawn, inputs=bert_mixture(rng, drawn.ids, drawn.positions, *sizes))
-
-
-def never_at_random(text) -> numpy.ndarray:
-    """Return the ids of a text's vocabulary that are no ordinary token's: special ones, and those that no token has."""
-    special = [token.id for token in special_tokens(text.tokenizer)]
-    return numpy.union1d(special, numpy.setdiff1d(numpy.arange(text.vocab_size), known_ids(text.tokenizer)))
+    vocabulary = text.mask_token_id, text.vocab_size, text.never_at_random
+    return dataclasses.replace(drawn, inputs=bert_mixture(rng, drawn.ids, drawn.positions, *vocabulary))
 
 
 class Gradient:

@@ -275,7 +275,23 @@ def test_a_finished_run_goes_on_past_its_end(folder, capsys):
 def test_the_replacement_arrives_and_is_kept(folder, capsys):
     assert made(train(folder)).replacement == "bert"
     assert made(train(folder, "--replacement", "mask")).replacement == "mask"
-    assert called(capsys, *train(folder, "--replacement", "mask", "--steps", 2)).returncode == 0
+    assert called(capsys, *train(folder, "--steps", 2)).returncode == 0
     assert called(capsys, "train", "--resume", "--out", folder / "run", "--steps", 4).returncode == 0
-    refused = called(capsys, "train", "--resume", "--out", folder / "run", "--replacement", "bert")
-    assert_refused(refused, "replacement")
+    refused = called(capsys, "train", "--resume", "--out", folder / "run", "--replacement", "mask")
+    assert_refused(refused, "with replacement 'bert', which is not given now")
+
+
+def test_the_start_is_not_chosen_anew_when_a_run_goes_on(folder, capsys):
+    assert called(capsys, *train(folder, "--init", "random", "--steps", 2)).returncode == 0
+    resume = ("train", "--resume", "--out", folder / "run", "--steps")
+    refused = called(capsys, *resume, 4, "--init", "mimetic")
+    assert_refused(refused, "was begun with --init random, not mimetic: leave out --init")
+    assert called(capsys, *resume, 4).returncode == 0
+    assert called(capsys, *resume, 6, "--init", "random").returncode == 0
+
+
+def test_a_run_that_named_no_start_goes_on_with_the_default_alone(folder, capsys):
+    assert called(capsys, *train(folder, "--steps", 2)).returncode == 0
+    resume = ("train", "--resume", "--out", folder / "run", "--steps")
+    assert_refused(called(capsys, *resume, 4, "--init", "random"), "was begun with --init mimetic, not random")
+    assert called(capsys, *resume, 4, "--init", "mimetic").returncode == 0

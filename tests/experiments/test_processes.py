@@ -53,7 +53,8 @@ def test_a_run_that_breaks_off_is_named(tmp_path):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_a_run_whose_process_is_killed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "perform", be_killed)
-    with pytest.raises(InputError, match=r"^the run scratch, uniform, .*, seed 0 broke off: its process was killed$"):
+    message = r"^the run scratch, uniform, 15 % masked, seed 0 broke off: its process was killed$"
+    with pytest.raises(InputError, match=message):
         processes.run_all([SCRATCH], job(tmp_path), ignore)
 
 

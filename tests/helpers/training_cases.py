@@ -10,6 +10,7 @@ from minimapnet import Bert, BertConfig
 from minimapnet.mapnet.learner import MapNetScore
 from minimapnet.mapnet.network import MapNet, MapNetConfig
 from minimapnet.proposals import PoolProposal, UniformProposal
+from minimapnet.text.tokenizer import never_at_random
 from minimapnet.training.evaluation import Evaluation
 from minimapnet.training.settings import TrainSettings
 from minimapnet.training.trainer import Trainer
@@ -54,6 +55,7 @@ class TinyText:
         words = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
         words |= {letter: 5 + i for i, letter in enumerate("abcdefgh")}
         self.tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+        self.never_at_random = never_at_random(self.tokenizer)
 
 
 def model(dtype: str = "float32", seed: int = 0, **changes) -> Bert:

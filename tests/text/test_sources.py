@@ -6,7 +6,6 @@ import io
 import json
 import lzma
 import os
-import socket
 import sys
 from itertools import pairwise
 from types import SimpleNamespace
@@ -16,7 +15,7 @@ import pytest
 from minimapnet.errors import InputError
 from minimapnet.text import bibles, compressed, json_lines, plain_files, python_docs, python_library, sources
 from tests.helpers.command_cases import assert_refused, called
-from tests.helpers.text_cases import made_up, written
+from tests.helpers.text_cases import made_up, socket_at, written
 
 
 def sentences_of(source) -> list[str]:
@@ -222,14 +221,6 @@ def test_documents_of_a_file_follow_each_other(tmp_path):
 
 
 # What is neither a file nor a folder
-
-
-def socket_at(path):
-    with socket.socket(socket.AF_UNIX) as ear:
-        before = os.getcwd()
-        os.chdir(path.parent)  # a socket's name must be short
-        ear.bind(path.name)
-        os.chdir(before)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a system with pipes in folders")
