@@ -12,7 +12,7 @@ from minimapnet.reports import claims
 from minimapnet.reports.tables import cost_ratio, interval_words, label
 
 SHOWN_FROM = 0.25  # share of the steps: the loss axis ends at the greatest loss from there on, since the first are far above
-LEGEND_COLUMNS = 3
+MOST_OF_THREE = 25  # letters of a name of which three go side by side in a legend
 LONGEST = 2.5  # times the baseline's run: what takes longer runs out of the panel
 WIDEST = 20.0  # ratio up to which an interval widens the axis; beyond, it runs out of the panel
 RATIO_TICKS = (  # by how wide the axis is, so that no two touch
@@ -38,8 +38,10 @@ def losses(results: dict, times: dict, experiment: str):
     """Draw an experiment: validation loss over steps and over relative time, final losses, differences from the baseline."""
     run, looks = results["experiments"][experiment], styles(results)
     count = len(run["proposals"])
+    longest = max(len(label(proposal)) for proposal in run["proposals"])
+    columns = 3 if longest <= MOST_OF_THREE else 2
     figure = new_figure(_losses_title(results, experiment), 7.2 + 0.42 * count)
-    grid = figure.add_gridspec(3, 2, height_ratios=[4.6, 0.28 * math.ceil(count / LEGEND_COLUMNS), 0.9 + 0.38 * count])
+    grid = figure.add_gridspec(3, 2, height_ratios=[4.6, 0.28 * math.ceil(count / columns), 0.9 + 0.38 * count])
     over_steps = figure.add_subplot(grid[0, 0])
     over_time = figure.add_subplot(grid[0, 1], sharey=over_steps)
     lows, highs = [], []
@@ -65,7 +67,7 @@ def losses(results: dict, times: dict, experiment: str):
     over_time.tick_params(labelleft=False)
     over_steps.set_title(f"over steps; means of {curves.SMOOTHED} evaluations", loc="left")
     over_time.set_title("over time: steps × what a step costs", loc="left")
-    _legend(figure.add_subplot(grid[1, :]), over_steps)
+    _legend(figure.add_subplot(grid[1, :]), over_steps, columns)
     over_steps.set_xlim(left=0)
     over_time.set_xlim(0, LONGEST * run["steps"])
     for axes in (over_steps, over_time):
@@ -80,6 +82,8 @@ def ratios(results: dict, times: dict):
     rows = list(dict.fromkeys((finding.experiment, finding.name) for finding in compared))
     figure = new_figure(_ratios_title(results, times), 2.2 + 0.46 * (len(rows) + len(results["experiments"])))
     looks, left, places = styles(results), None, _places(rows)
+    means = [finding.mean for finding in compared] or [1.0]
+    middle = math.sqrt(min(means) * max(means))  # of the logarithmic axis
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, measure in zip(panels, ("steps", "time"), strict=True):
         for finding in compared:
@@ -92,7 +96,7 @@ def ratios(results: dict, times: dict):
                 finding.mean, place, xerr=error_bar(finding.mean, finding.interval), color=colour, marker=mark, markersize=8,
                 markerfacecolor=open_mark, capsize=4, linewidth=2, linestyle="none",
             )  # fmt: skip
-            _value(axes, finding, place, results)
+            _value(axes, finding, place, results, inwards="left" if finding.mean < middle else "right")
         axes.axvline(1, color="black", linewidth=1.2, linestyle=(0, (5, 3)))
         axes.set_xscale("log")
         axes.set_xlabel(f"{measure} to the baseline's final loss\n(times the baseline's, logarithmic)")
@@ -107,7 +111,7 @@ def ratios(results: dict, times: dict):
                 xycoords=("axes fraction", "data"), fontsize=11, fontstyle="italic",
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )  # fmt: skip
-    names = [label(claims.proposals(results, experiment)[name]) for experiment, name in places]
+    names = [_in_lines(claims.proposals(results, experiment)[name]) for experiment, name in places]
     left.set_yticks(list(places.values()), names)
     left.set_ylim(-0.7, max(places.values(), default=0) + 1.2)
     _ratio_ticks(left, compared)
@@ -131,7 +135,7 @@ def cost(results: dict, times: dict):
             axes.barh(place, step["ms"], xerr=bar, color=colour, alpha=0.75, capsize=3, hatch=hatch, height=0.7)
             words = f"{cost_ratio(results, times, experiment, name):.2f} ×"
             axes.annotate(words, (step["quartiles"][1], place), (5, 0), textcoords="offset points", va="center", fontsize=11)
-        axes.set_yticks(range(len(names)), [label(known[name]) for name in names])
+        axes.set_yticks(range(len(names)), [_in_lines(known[name]) for name in names])
         axes.set_xlim(0, 1.3 * max(step["quartiles"][1] for step in timed.values()))
         axes.set_xlabel("ms a step (median, quartiles)")
         axes.set_title(claims.TITLES.get(experiment, experiment), loc="left")
@@ -157,10 +161,15 @@ def _before_the_restart(warm):
     return next(loss for step, loss in warm["curve"] if step == warm["steps"])
 
 
-def _legend(axes, drawn):
+def _in_lines(proposal) -> str:
+    """Return a proposal's label for beside a picture: how many tokens it masks in a line of its own."""
+    return label(proposal).replace(", ", ",\n")
+
+
+def _legend(axes, drawn, columns):
     """Draw the curves' names in a row of their own, where they hide nothing."""
     axes.axis("off")
-    axes.legend(*drawn.get_legend_handles_labels(), frameon=False, loc="center", ncols=LEGEND_COLUMNS)
+    axes.legend(*drawn.get_legend_handles_labels(), frameon=False, loc="center", ncols=columns)
 
 
 def _finals(figure, grid, run, looks):
@@ -182,7 +191,7 @@ def _finals(figure, grid, run, looks):
             differences.plot(seeds, [place - 0.28] * len(seeds), "|", color=colour, markersize=6, alpha=0.8)
         elif proposal["name"] == run["baseline"]:
             differences.plot(0, place, color=colour, marker=mark, markersize=8)
-    finals.set_yticks(range(len(ordered)), [label(proposal) for proposal in ordered])
+    finals.set_yticks(range(len(ordered)), [_in_lines(proposal) for proposal in ordered])
     finals.set_ylim(-0.6, len(ordered) - 0.5)
     finals.set_xlabel("final loss (nats per masked token)")
     finals.set_title("final: mean, 95 % interval, seeds", loc="left")
@@ -195,7 +204,7 @@ def _finals(figure, grid, run, looks):
         axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
 
 
-def _value(axes, finding, place, results):
+def _value(axes, finding, place, results, inwards):
     """Write a ratio above its mark, and below it in how many seeds the baseline's loss was reached, where not in all."""
     look = {"textcoords": "offset points", "ha": "center", "fontsize": 10, "color": "#333333"}
     look["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
@@ -203,7 +212,7 @@ def _value(axes, finding, place, results):
     by_seed = claims.steps_by_seed(results, finding.experiment, finding.name)
     if finding.measure == "steps" and claims.reached(by_seed) < len(by_seed):
         words = f"reached in {claims.reached(by_seed)} of {len(by_seed)}"
-        axes.annotate(words, (finding.mean, place), (0, -16), **look | {"ha": "right" if finding.mean > 1 else "center"})
+        axes.annotate(words, (finding.mean, place), (0, -16), **look | {"ha": inwards})
 
 
 def _places(rows):
