@@ -71,7 +71,7 @@ def measure(settings: TrainSettings, rates) -> dict[str, list[list[float]]]:
     starts = {"minimapnet": "mimetic", "minimapnet, random start": "random"}
     runs = {name: (our_curve, init, default) for name, init in starts.items()}
     for rate, masked in itertools.product(rates, (MASK_RATE, default)):
-        runs[f"BertForMaskedLM, {rate:g}, {100 * masked:.0f} % masked"] = (peer_curve, rate, masked)
+        runs[f"BertForMaskedLM, rate {rate:g}, {100 * masked:.0f} % masked"] = (peer_curve, rate, masked)
     with processes.executor() as workforce:
         futures = {name: processes.submit(workforce, *run, settings) for name, run in runs.items()}
         for future in tqdm(as_completed(futures.values()), total=len(futures), unit="run", disable=None):
