@@ -101,7 +101,7 @@ def test_options_are_written_as_they_are_and_read_again(tmp_path, name):
             self.text, self.steps = name, 5
 
     config_file.write(Options(), tmp_path / "options.toml", ())
-    assert config_file._read(tmp_path / "options.toml") == {"text": name, "steps": 5}
+    assert config_file.read(tmp_path / "options.toml") == {"text": name, "steps": 5}
     if name not in NAMES:
         assert tomllib.loads((tmp_path / "options.toml").read_text(encoding="utf-8")) == {"text": name, "steps": 5}
 
@@ -109,4 +109,4 @@ def test_options_are_written_as_they_are_and_read_again(tmp_path, name):
 def test_a_file_of_the_users_is_utf8_still(tmp_path):
     (tmp_path / "a.toml").write_bytes(b"text = 'caf\xe9'")
     with pytest.raises(InputError, match="is not UTF-8"):
-        config_file._read(tmp_path / "a.toml")
+        config_file.read(tmp_path / "a.toml")
